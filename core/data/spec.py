@@ -1,0 +1,207 @@
+"""What describes a stream, and the nouns that its rooms hand on.
+
+`StreamSpec` comes in from a run's spec file; `Batch` goes out. Everything here is a frozen value: plain data that can be
+written as JSON or sent to another process. Numbers of steps start at 1; step 0 is "before training".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+RowFormat = Literal["chat", "prompt_completion", "text"]
+Part = Literal["train", "validation", "whole"]
+Overlong = Literal["truncate", "drop"]
+OnBadRow = Literal["fail", "skip"]
+Exhaustion = Literal["repeat", "first", "all"]
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One source of a mixture: the frozen file of a data set version, and the index made when it was registered."""
+
+    name: str
+    path: str
+    index_path: str
+    format: RowFormat
+    digest: str
+    """Content digest of the version (SHA-256, hex); part of the fingerprint."""
+
+
+@dataclass(frozen=True)
+class MixtureEntry:
+    """Weights that hold from a step on, one a source, in the order of `StreamSpec.sources`."""
+
+    from_step: int
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    sources: tuple[SourceSpec, ...]
+    mixture: tuple[MixtureEntry, ...]
+    """The mixture log; the first entry holds from step 1."""
+    seed: int
+    epochs: int
+    batch_size: int
+    """Examples per optimizer step, over all ranks."""
+    tokenizer_path: str
+    """Folder with tokenizer.json, tokenizer_config.json and the chat template."""
+    tokenizer_digest: str
+    """Digest of those files; part of the fingerprint, where the path is not."""
+    max_length: int
+    """Tokens of one example at most."""
+    micro_batch_tokens: int
+    """Token budget of one micro-batch; changes only the layout inside a step, so it is no part of the fingerprint."""
+    part: Part = "train"
+    validation_fraction: float = 0.0
+    """Share of the rows held out by the hash of their content; `part` says which side this stream reads."""
+    is_shuffled: bool = True
+    overlong: Overlong = "truncate"
+    on_bad_row: OnBadRow = "fail"
+    exhaustion: Exhaustion = "all"
+    rank: int = 0
+    ranks: int = 1
+
+    def fingerprint(self) -> str:
+        """Digest all that decides which rows and tokens a step holds: not the layout, the ranks or the paths."""
+        told = dataclasses.asdict(self)
+        for layout in ("micro_batch_tokens", "rank", "ranks", "tokenizer_path"):
+            del told[layout]
+        for source in told["sources"]:
+            del source["path"], source["index_path"]
+        return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> StreamSpec:
+        sources = tuple(SourceSpec(**s) for s in told["sources"])
+        mixture = tuple(MixtureEntry(m["from_step"], tuple(m["weights"])) for m in told["mixture"])
+        return cls(**{**told, "sources": sources, "mixture": mixture})
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the stream stands after a step: small enough to read aloud."""
+
+    step: int = 0
+    """Optimizer steps whose rows have been given."""
+    drawn: tuple[int, ...] = ()
+    """Rows drawn from each source so far, over all ranks, holes included."""
+    mixture_entry: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"step": self.step, "drawn": list(self.drawn), "mixture_entry": self.mixture_entry}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Position:
+        return cls(told["step"], tuple(told["drawn"]), told["mixture_entry"])
+
+
+@dataclass(frozen=True)
+class RowRef:
+    """One row of one source, by number from 0."""
+
+    source: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Row:
+    ref: RowRef
+    value: dict[str, Any]
+    """The parsed JSON object, checked against the source's format."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    text: str
+    is_trained: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row after its template: one text in pieces, each trained on or not."""
+
+    ref: RowRef
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    ref: RowRef
+    ids: np.ndarray
+    """int32, shape (tokens,)."""
+    loss_mask: np.ndarray
+    """bool, shape (tokens,): True where the token itself is trained on, that is, predicted from those before it."""
+
+
+@dataclass(frozen=True, eq=False)
+class MicroBatch:
+    """Examples of one step laid end to end, without padding."""
+
+    ids: np.ndarray
+    """int32, shape (tokens,)."""
+    loss_mask: np.ndarray
+    """bool, shape (tokens,); the first token of an example is never True, since nothing before it predicts it."""
+    boundaries: np.ndarray
+    """int32, shape (examples + 1,): where each example starts, and the end of the last."""
+    sources: np.ndarray
+    """int32, shape (examples,): the source of each example, for a loss per source."""
+
+    @property
+    def position_ids(self) -> np.ndarray:
+        """int32, shape (tokens,), restarting at 0 at each boundary."""
+        lengths = np.diff(self.boundaries)
+        starts = np.repeat(self.boundaries[:-1], lengths)
+        return (np.arange(len(self.ids), dtype=np.int32) - starts).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A row that a step was due and did not get, and why."""
+
+    ref: RowRef
+    line: int
+    """1-based line in the source's file."""
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """All micro-batches of one optimizer step (this rank's share), with the position after it."""
+
+    step: int
+    epoch: float
+    """Passes over the data when this step is done; for a mixture, the share of all steps times the epochs asked for."""
+    micro_batches: tuple[MicroBatch, ...]
+    rows: tuple[RowRef, ...]
+    """The rows of this rank's share, in the order in which they were drawn."""
+    trained_tokens: int
+    """Tokens trained on in the whole step, over all ranks: the loss is normalised by it."""
+    position: Position
+    holes: tuple[Hole, ...] = ()
+    truncated: int = 0
+    """Examples of this step that were cut to `max_length`."""
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(m.ids) for m in self.micro_batches)
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What is known before the first step, from the index alone."""
+
+    rows: tuple[int, ...]
+    """Rows of each source that this stream reads in one pass: faulty ones and the other side of the split left out."""
+    total_steps: int
+    epoch_ends: tuple[int, ...] = field(default=())
+    """The step at which each epoch ends; the last is `total_steps`."""

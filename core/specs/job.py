@@ -1,0 +1,132 @@
+"""What a client may ask for when it submits a job: OpenAI's request, and our fields beside it.
+
+Every model is frozen and refuses unknown fields. `null` means absent for every optional field. `JobSpec` is stored as
+JSON with the job; `SPEC_VERSION` grows when its meaning changes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+SPEC_VERSION = 1
+
+Auto = Literal["auto"]
+Epochs = Annotated[int, Field(ge=1, le=50, strict=True)]
+BatchSize = Annotated[int, Field(ge=1, le=256, strict=True)]
+Multiplier = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)]
+Suffix = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Hyperparameters(Frozen):
+    n_epochs: Auto | Epochs = "auto"
+    batch_size: Auto | BatchSize = "auto"
+    learning_rate_multiplier: Auto | Multiplier = "auto"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def null_means_auto(cls, value: Any) -> Any:
+        return "auto" if value is None else value
+
+
+class Supervised(Frozen):
+    hyperparameters: Hyperparameters | None = None
+
+
+class Method(Frozen):
+    type: Literal["supervised"]
+    supervised: Supervised | None = None
+
+
+class Lora(Frozen):
+    """Shape of the adapter; alpha defaults to twice the rank."""
+
+    r: Annotated[int, Field(ge=1, le=512, strict=True)] = 16
+    alpha: Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    target_modules: Literal["all-linear"] | Annotated[list[Annotated[str, StringConstraints(
+        pattern=r"^[A-Za-z0-9_.]{1,128}$")]], Field(min_length=1, max_length=64)] = "all-linear"
+    use_rslora: bool = False
+    use_dora: bool = False
+
+
+class TrainingOptions(Frozen):
+    """What OpenAI's request has no field for."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
+    """Base learning rate, before the multiplier; 2e-4 when absent."""
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    warmup_ratio: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.03
+    weight_decay: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
+    max_length: Annotated[int, Field(ge=8, le=1_048_576, strict=True)] | None = None
+    """Tokens of one example at most; the model's context when absent (2,048 at most)."""
+    overlong: Literal["truncate", "drop"] = "truncate"
+    on_bad_row: Literal["fail", "skip"] = "fail"
+    eval_every_steps: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """Evaluate also within an epoch; the end of each epoch is evaluated whenever there is something to evaluate on."""
+    checkpoint_every_steps: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_run_seconds: Annotated[int, Field(ge=1, strict=True)] | None = None
+    sample_prompts: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=2000)]],
+                              Field(max_length=8)] = []
+    """Prompts answered before the first step and after the last, as events."""
+    sample_max_tokens: Annotated[int, Field(ge=1, le=512, strict=True)] = 64
+
+
+class WeightedDataset(Frozen):
+    dataset: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    version: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """Number of the version; the newest ready one when absent, and fixed at submit."""
+    weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
+
+
+class WandbIntegration(Frozen):
+    project: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    name: str | None = None
+    entity: str | None = None
+    tags: list[str] | None = None
+
+
+class Integration(Frozen):
+    type: Literal["wandb"]
+    wandb: WandbIntegration
+
+
+MetadataKey = Annotated[str, StringConstraints(max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class JobSpec(Frozen):
+    model: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    training_file: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    datasets: Annotated[list[WeightedDataset], Field(min_length=1, max_length=64)] | None = None
+    validation_file: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    validation_split: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)] | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    suffix: Suffix | None = None
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
+    integrations: Annotated[list[Integration], Field(max_length=5)] | None = None
+    lora: Lora | None = None
+    options: TrainingOptions | None = None
+    priority: Annotated[int, Field(ge=-100, le=100, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def names_its_rows_once(self) -> JobSpec:
+        if (self.training_file is None) == (self.datasets is None):
+            raise ValueError("a job names either 'training_file' or 'datasets'; give exactly one of them")
+        if self.validation_file is not None and self.validation_split is not None:
+            raise ValueError("a job is validated on 'validation_file' or on a 'validation_split', not on both; drop one")
+        return self
+
+    @property
+    def asked(self) -> Hyperparameters:
+        """The hyperparameters, from `method` or from the deprecated top-level field."""
+        nested = self.method.supervised.hyperparameters if self.method and self.method.supervised else None
+        return nested or self.hyperparameters or Hyperparameters()

@@ -1,0 +1,164 @@
+"""What a training child and its supervisor say to each other: one JSON object a line.
+
+The child writes *reports* on its own descriptor (its number stands in HEADRACE_REPORT_FD; standard output when absent), so that
+a library's print cannot break one. The supervisor writes *commands* on the child's standard input. A line holds `kind`
+and the fields of its class. Unknown kinds are refused: both ends come from one release.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import orjson
+
+Phase = Literal["loading", "waiting_for_data", "sampling", "training", "evaluating", "saving"]
+CheckpointKind = Literal["listed", "recovery", "final"]
+FailureKind = Literal["user", "memory", "infrastructure"]
+
+
+class Line:
+    kind: ClassVar[str]
+
+    def to_line(self) -> bytes:
+        return orjson.dumps({"kind": self.kind, **dataclasses.asdict(self)}, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Started(Line):
+    kind = "started"
+    from_step: int
+    """Steps already done (0, or the step of the checkpoint that was restored)."""
+    total_steps: int
+    parameters: int
+    trainable_parameters: int
+    device: str
+    dtype: str
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PhaseChanged(Line):
+    kind = "phase"
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class Alive(Line):
+    """Progress inside a long phase (an evaluation, a load): `done` grows, so that a watchdog sees movement."""
+
+    kind = "alive"
+    done: int
+
+
+@dataclass(frozen=True)
+class StepDone(Line):
+    kind = "step"
+    step: int
+    train_loss: float
+    train_mean_token_accuracy: float
+    learning_rate: float
+    grad_norm: float
+    epoch: float
+    examples: int
+    tokens: int
+    trained_tokens: int
+    step_seconds: float
+    data_wait_seconds: float
+    memory_bytes: int
+    truncated: int = 0
+    source_losses: dict[str, float] = field(default_factory=dict)
+    valid_loss: float | None = None
+    valid_mean_token_accuracy: float | None = None
+    full_valid_loss: float | None = None
+    full_valid_mean_token_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class RowSkipped(Line):
+    kind = "row_skipped"
+    step: int
+    source: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sampled(Line):
+    kind = "sampled"
+    step: int
+    samples: list[dict[str, str]]
+    """[{"prompt": …, "answer": …}]"""
+
+
+@dataclass(frozen=True)
+class Saved(Line):
+    """A whole checkpoint lies under its final name, fsynced; it exists for everyone else when its row does."""
+
+    kind = "saved"
+    step: int
+    checkpoint: CheckpointKind
+    folder: str
+    manifest_digest: str
+    bytes: int
+    position: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stopped(Line):
+    """The child saved the last step's border and ends, as it was told to."""
+
+    kind = "stopped"
+    step: int
+
+
+@dataclass(frozen=True)
+class Finished(Line):
+    kind = "finished"
+    step: int
+    trained_tokens: int
+    """Tokens processed by this run's steps."""
+
+
+@dataclass(frozen=True)
+class Failed(Line):
+    kind = "failed"
+    failure: FailureKind
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True)
+class Ping(Line):
+    """Sent every 2 seconds; a child that hears nothing for 15 exits."""
+
+    kind = "ping"
+
+
+@dataclass(frozen=True)
+class Stop(Line):
+    """Save the last step's border and end (pause, preemption, shutdown)."""
+
+    kind = "stop"
+
+
+REPORTS: dict[str, type[Line]] = {
+    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, RowSkipped, Sampled, Saved, Stopped, Finished, Failed)
+}
+COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Ping, Stop)}
+
+
+def read_report(line: bytes) -> Line:
+    return _read(line, REPORTS)
+
+
+def read_command(line: bytes) -> Line:
+    return _read(line, COMMANDS)
+
+
+def _read(line: bytes, kinds: dict[str, type[Line]]) -> Line:
+    told = orjson.loads(line)
+    return kinds[told.pop("kind")](**told)
