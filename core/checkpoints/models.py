@@ -1,0 +1,33 @@
+"""Checkpoints: each exists when its row does."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db.base import Base
+
+
+class Checkpoint(Base):
+    """Inserted under the run's fence after its files are whole, fsynced and digested; files without a row are garbage."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (Index("ix_checkpoints_job_id_step", "job_id", "step"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    fence: Mapped[int]
+    step: Mapped[int]
+    kind: Mapped[str]
+    """listed, final (shown to clients) or recovery (internal)."""
+    folder_key: Mapped[str]
+    manifest_digest: Mapped[str]
+    bytes: Mapped[int]
+    position: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]

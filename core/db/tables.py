@@ -1,0 +1,20 @@
+"""Every table of the ledger, gathered so that its metadata is whole: migrations and tests import this."""
+
+from core.checkpoints.models import Checkpoint
+from core.chores.models import Chore
+from core.datasets.models import Dataset, DatasetVersion
+from core.db.base import Base
+from core.devices.models import Device
+from core.events.models import Event
+from core.files.models import StoredFile
+from core.jobs.models import IdempotencyKey, Job, Run
+from core.models.models import Model
+from core.projects.models import ApiKey, Project
+from core.workers.models import RoleLease, Worker
+
+metadata = Base.metadata
+
+__all__ = [
+    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetVersion", "Device", "Event", "IdempotencyKey", "Job", "Model", "Project",
+    "RoleLease", "Run", "StoredFile", "Worker", "metadata",
+]

@@ -1,0 +1,105 @@
+"""The operator's settings: read once from the environment (`HEADRACE_…`), passed down, never read again.
+
+Every field's description is the row of the configuration table in `docs/configuration.md`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import ConfigurationError, shown
+
+MEBIBYTE = 1024 * 1024
+
+
+def default_home() -> Path:
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "headrace"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=default_home, description="Folder that holds all state of the embedded default.")
+    database_url: str = Field("", description="SQLAlchemy URL (`postgresql+psycopg://…`); empty: SQLite in the home.")
+    redis_url: str = Field("", description="Redis URL; empty: an embedded server on a unix socket in the home.")
+    storage_url: str = Field("", description="Where files and artifacts lie (`file:///…`); empty: the home.")
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on.")
+    lease_seconds: float = Field(30.0, ge=1, le=3600, description="How long a run may write without renewing its lease.")
+    stall_seconds: float = Field(
+        900.0, ge=5, description="A training child that reports nothing for so long is ended and its run tried again."
+    )
+    recovery_seconds: float = Field(30.0, ge=0.1, description="Time between two recovery points of a run.")
+    max_file_bytes: int = Field(8 * 1024**3, ge=1, description="Largest file that may be uploaded, in bytes.")
+    max_body_bytes: int = Field(8 * MEBIBYTE, ge=1024, description="Largest JSON body of a request, in bytes.")
+    min_free_bytes: int = Field(
+        256 * MEBIBYTE, ge=0, description="Free disk space below which uploads and new checkpoints are refused."
+    )
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of a training child; 0: one per core.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What train workers compute on.")
+    max_queued_jobs: int = Field(1000, ge=1, description="Unfinished jobs that one project may have.")
+    max_streams: int = Field(512, ge=1, description="Event streams open at once, in one API process.")
+    keep_checkpoints: int = Field(3, ge=1, description="Recovery points and old attempts' checkpoints kept on disk per job.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")
+
+    @field_validator("home")
+    @classmethod
+    def home_is_absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("database_url")
+    @classmethod
+    def database_is_known(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite:///", "postgresql+psycopg://", "postgresql://")):
+            raise ValueError("expected a URL that starts with postgresql+psycopg:// or sqlite:///")
+        return value.replace("postgresql://", "postgresql+psycopg://", 1) if value.startswith("postgresql://") else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def redis_is_known(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("expected a URL that starts with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def storage_is_known(cls, value: str) -> str:
+        if value and not value.startswith("file:///"):
+            raise ValueError("expected a URL that starts with file:///, on a disk that API and workers share")
+        return value
+
+    @property
+    def sql_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'headrace.db'}"
+
+    @property
+    def bell_url(self) -> str:
+        return self.redis_url or f"unix://{self.redis_socket}"
+
+    @property
+    def redis_socket(self) -> Path:
+        return self.home / "redis.sock"
+
+    @property
+    def storage_root(self) -> Path:
+        return Path(self.storage_url.removeprefix("file://")) if self.storage_url else self.home / "storage"
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Read the environment; raise ConfigurationError that names each variable at fault, the value and what was expected."""
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType]
+    except ValidationError as error:
+        faults = [_fault(e) for e in error.errors()]
+        raise ConfigurationError("; ".join(faults) + "; correct the environment and start again") from None
+
+
+def _fault(error) -> str:
+    name = "HEADRACE_" + ".".join(str(part) for part in error["loc"]).upper()
+    return f"{name} is {shown(error['input'])}: {error['msg'][:1].lower()}{error['msg'][1:]}"
