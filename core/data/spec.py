@@ -124,6 +124,9 @@ class Row:
 class Piece:
     text: str
     is_trained: bool
+    is_control: bool = False
+    """Whether the template wrote this piece as one of the tokenizer's control tokens; all other text is encoded as
+    ordinary text, whatever it spells."""
 
 
 @dataclass(frozen=True)
@@ -183,13 +186,15 @@ class Batch:
     """Passes over the data when this step is done; for a mixture, the share of all steps times the epochs asked for."""
     micro_batches: tuple[MicroBatch, ...]
     rows: tuple[RowRef, ...]
-    """The rows of this rank's share, in the order in which they were drawn."""
+    """The rows of this rank's share that are trained on, in the order in which they were drawn, which is also the order
+    of the examples in `micro_batches`."""
     trained_tokens: int
     """Tokens trained on in the whole step, over all ranks: the loss is normalised by it."""
     position: Position
     holes: tuple[Hole, ...] = ()
+    """The rows of this rank's share that the step does without."""
     truncated: int = 0
-    """Examples of this step that were cut to `max_length`."""
+    """Examples of this rank's share that were cut to `max_length`."""
 
     @property
     def tokens(self) -> int:
