@@ -5,6 +5,7 @@ Every field's description is the row of the configuration table in `docs/configu
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from core.errors import ConfigurationError, shown
 
 MEBIBYTE = 1024 * 1024
+SOCKET_PATH_BYTES = 100
+"""A unix socket's path may have 107 bytes; a few are left for what libraries put behind it."""
 
 
 def default_home() -> Path:
@@ -84,7 +87,12 @@ class Settings(BaseSettings):
 
     @property
     def redis_socket(self) -> Path:
-        return self.home / "redis.sock"
+        """Socket of the embedded Redis: in the home, or in a short private folder where that path is too long for one."""
+        inside = self.home / "redis.sock"
+        if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        return Path("/tmp") / f"headrace-{os.getuid()}-{digest}" / "redis.sock"
 
     @property
     def storage_root(self) -> Path:
