@@ -1,0 +1,92 @@
+"""Marks: where a row's own texts, and what the model would generate, end up in a rendering.
+
+A text is marked by code points that Unicode reserves for a program's internal use (U+FDD0 … U+FDEF), so no row has them
+by right and no template looks for them. Marked messages are rendered, the marks are found and taken out, and what is left
+must be, character for character, the rendering of the unmarked messages: only then do the marks count. So a template that
+looks into its texts, or rewrites them, is noticed and cannot move a mask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.data.templates.environment import GENERATION_CLOSE, GENERATION_OPEN
+from core.data.templates.pieces import Span
+
+RESERVED = re.compile("[\ufdd0-\ufdef]")
+"""What no row may hold; the marks and the stand-ins for control tokens are made of it."""
+ANY_NUMBER = 0xFFFF
+"""The number of texts that belong to no message, tool schemas for example."""
+
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+_MARK = re.compile("\ufdd0(.)|([\ufdd1-\ufdd3])", re.DOTALL)
+_NUMBERS_FROM = 0x100000
+
+
+@dataclass(frozen=True)
+class Found:
+    """A rendering without its marks, and the spans that they told."""
+
+    text: str
+    texts: list[tuple[int, Span]] = field(default_factory=list)
+    """The row's own texts by the number they were marked with, in the order of the rendering."""
+    generated: list[Span] = field(default_factory=list)
+    """What `{% generation %}` blocks hold."""
+
+
+def mark(text: str, number: int) -> str:
+    """Mark a text; an empty one stays empty, since templates ask whether there is any."""
+    return f"{_OPEN}{chr(_NUMBERS_FROM + number)}{text}{_CLOSE}" if text else text
+
+
+def mark_core(text: str, number: int) -> str:
+    """Mark a text inside its outer white space, which many templates strip."""
+    core = text.strip()
+    if not core:
+        return text
+    start = text.index(core)
+    return text[:start] + mark(core, number) + text[start + len(core):]
+
+
+def mark_all(value: Any, number: int, marking: Callable[[str, int], str]) -> Any:
+    """Mark every text inside a JSON value; keys stay."""
+    if isinstance(value, str):
+        return marking(value, number)
+    if isinstance(value, dict):
+        return {key: mark_all(inner, number, marking) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [mark_all(inner, number, marking) for inner in value]
+    return value
+
+
+def find_marks(rendering: str) -> Found | None:
+    """Take the marks out; None when a template has cut one apart or nested them in a way that says nothing."""
+    parts: list[str] = []
+    at = length = 0
+    number: int | None = None
+    opened = {_CLOSE: -1, GENERATION_CLOSE: -1}
+    found = Found("")
+    for match in _MARK.finditer(rendering):
+        parts.append(rendering[at:match.start()])
+        length += len(parts[-1])
+        at = match.end()
+        if match[1] is not None:
+            if number is not None:
+                return None
+            number, opened[_CLOSE] = ord(match[1]) - _NUMBERS_FROM, length
+        elif match[2] == _CLOSE:
+            if number is None:
+                return None
+            found.texts.append((number, (opened[_CLOSE], length)))
+            number = None
+        elif match[2] == GENERATION_OPEN:
+            opened[GENERATION_CLOSE] = length
+        else:
+            found.generated.append((opened[GENERATION_CLOSE], length))
+    if number is not None:
+        return None
+    parts.append(rendering[at:])
+    return Found("".join(parts), found.texts, found.generated)
