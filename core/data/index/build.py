@@ -1,0 +1,77 @@
+"""One pass over a file: bytes come in, an index on disk and a report go out.
+
+For each block of lines: note where the rows lie (numpy), parse and check each row, hash its bytes; the file's SHA-256
+sees every byte on the way. Memory is that of one chunk and one row, whatever the size of the file. Cost on one core:
+about 3 s for 1 GB of chat rows of 2 KB, of which the JSON parser takes half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from core.data.index.checking import RowChecker
+from core.data.index.files import IndexWriter, writing_index
+from core.data.index.lines import LineCount, iter_blocks
+from core.data.index.placing import RowPlacer
+from core.data.index.report import IndexReport, LengthCount
+from core.data.index.rules import Layout
+from core.data.spec import RowFormat
+from core.errors import DataError
+
+
+def build_index(
+    path: Path, index_path: Path, *, row_format: RowFormat | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> IndexReport:
+    """Read a file of rows once and write its index; safe to call again, and against a kill at any moment.
+
+    Without a format, the first row that has the fields of one decides. Rows that break a rule are noted, never raised;
+    a file without a good row is noted in the report too. `on_progress` is given the bytes read so far.
+    Raise DataError when the file cannot be read, Conflict while another process builds the same index.
+    """
+    try:
+        with path.open("rb", buffering=0) as file, writing_index(index_path) as writer:
+            checker = RowChecker(row_format, _find_layout(path, row_format))
+            return _read_through(file, writer, checker, on_progress or _told_nobody)
+    except (FileNotFoundError, IsADirectoryError):
+        raise DataError(f"there is no file {path.name!r} to register; upload it again") from None
+
+
+def _find_layout(path: Path, row_format: RowFormat | None) -> Layout:
+    """Tell bare lines of text from JSON Lines: by the name, or where text is asked for by the first character."""
+    if path.suffix.lower() == ".txt":
+        return "lines"
+    if row_format != "text":
+        return "jsonl"
+    with path.open("rb") as file:
+        start = file.read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return "jsonl" if start.startswith(b"{") else "lines"
+
+
+def _read_through(
+    file: io.FileIO, writer: IndexWriter, checker: RowChecker, on_progress: Callable[[int], None]
+) -> IndexReport:
+    digest, count, lengths, placer = hashlib.sha256(), LineCount(), LengthCount(), RowPlacer(writer)
+    for block in iter_blocks(file, count, on_chunk=digest.update):
+        hashes, faulty = checker.check(block)
+        writer.append("hashes", hashes)
+        writer.append("faulty", faulty)
+        placer.place(block)
+        lengths.add(block.ends - block.starts)
+        on_progress(count.bytes)
+    placer.finish(count.bytes)
+    checker.finish()
+    report = IndexReport(
+        rows=checker.rows, faulty=checker.faulty, blank_lines=count.lines - checker.rows, bytes=count.bytes,
+        sha256=digest.hexdigest(), format=checker.format, layout=checker.layout, faults=tuple(checker.faults),
+        fault_counts=dict(checker.fault_counts), lengths=lengths.statistics(),
+    )
+    writer.publish({"report": report.to_json()})
+    return report
+
+
+def _told_nobody(_done: int) -> None:
+    pass

@@ -1,0 +1,105 @@
+"""How an index lies on disk, and how it is written so that a kill at any moment leaves the old one or the new one.
+
+    INDEX_PATH/index.json          version, names and sizes of the arrays, the report
+    INDEX_PATH/offsets-TAG.bin     uint64 a row: where it starts (low 48 bits), bytes from its end to the next row (high 16)
+    INDEX_PATH/hashes-TAG.bin      uint16 a row: low bits of the xxh3 of its bytes
+    INDEX_PATH/blanks-TAG.bin      uint16 a row: blank lines before it; empty when the file has none
+    INDEX_PATH/gaps-TAG.bin        three int64 for each row whose gap or blank lines need more than 16 bits: row, gap, blanks
+    INDEX_PATH/faulty-TAG.bin      int64 a faulty row, in order: its number
+
+All little-endian: 10 bytes a row, 12 with blank lines. Each build writes arrays under a tag of its own and then replaces
+`index.json`, which alone says which arrays count; the others are cleared away by the next build. Two builds of one index
+exclude each other by a lock on the folder, which the kernel lets go with the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from core.errors import Conflict
+
+VERSION = 1
+HEADER = "index.json"
+OFFSET_BITS = 48
+SATURATED = (1 << 16) - 1
+"""A gap or a count of blank lines that stands in `gaps` because it needs more than 16 bits."""
+KINDS = {"offsets": "<u8", "hashes": "<u2", "blanks": "<u2", "gaps": "<i8", "faulty": "<i8"}
+
+
+class IndexWriter:
+    """Appends arrays to the files of a new index; `publish` makes them the index."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        tag = secrets.token_hex(8)
+        self._names = {kind: f"{kind}-{tag}.bin" for kind in KINDS}
+        self._files = {kind: (folder / name).open("wb") for kind, name in self._names.items()}
+
+    def append(self, kind: str, values: np.ndarray | list[int]) -> None:
+        self._files[kind].write(np.asarray(values).astype(KINDS[kind]).tobytes())
+
+    def publish(self, told: dict[str, Any]) -> None:
+        """Bring all to the disk, then replace the header."""
+        arrays = {}
+        for kind, file in self._files.items():
+            file.flush()
+            os.fsync(file.fileno())
+            arrays[kind] = {"name": self._names[kind], "bytes": file.tell()}
+        self.close()
+        header = self._folder / f".{HEADER}-{secrets.token_hex(8)}"
+        with header.open("wb") as file:
+            file.write(orjson.dumps({"version": VERSION, "arrays": arrays, **told}, option=orjson.OPT_NON_STR_KEYS))
+            file.flush()
+            os.fsync(file.fileno())
+        header.replace(self._folder / HEADER)
+        _sync_folder(self._folder)
+        self._clear_away(set(self._names.values()) | {HEADER})
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _clear_away(self, kept: set[str]) -> None:
+        for path in self._folder.iterdir():
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_index(folder: Path) -> Iterator[IndexWriter]:
+    """Open a writer on an index folder, which is made when absent; raise Conflict while another process builds there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _take(lock)
+        writer = IndexWriter(folder)
+        try:
+            yield writer
+        finally:
+            writer.close()
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Conflict("this index is being built by another process; wait until it is done") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

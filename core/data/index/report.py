@@ -1,0 +1,106 @@
+"""What the pass over a file has found, as frozen values that can be written as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.data.index.rules import Layout
+from core.data.spec import RowFormat
+
+
+@dataclass(frozen=True)
+class Fault:
+    line: int
+    """Line of the file, from 1; 0 for a fault of the file as a whole."""
+    code: str
+    message: str
+    """Names the line, the reason and the remedy."""
+
+
+@dataclass(frozen=True)
+class LengthStatistics:
+    """Bytes of the rows, their line endings left out."""
+
+    min: int = 0
+    mean: float = 0.0
+    p50: int = 0
+    """This and the other percentiles are rounded up by at most 1/64."""
+    p95: int = 0
+    p99: int = 0
+    max: int = 0
+    histogram: tuple[tuple[int, int], ...] = ()
+    """(limit, rows) pairs: so many rows have less than `limit` bytes and at least half of it; limits are powers of 2."""
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    rows: int
+    """All rows, faulty ones included; blank lines are no rows."""
+    faulty: int
+    blank_lines: int
+    bytes: int
+    sha256: str
+    """Of the whole file as it is, hex."""
+    format: RowFormat | None
+    """None when no row has the fields of any format."""
+    layout: Layout
+    faults: tuple[Fault, ...]
+    """The first of them."""
+    fault_counts: dict[str, int]
+    lengths: LengthStatistics
+
+    @property
+    def good(self) -> int:
+        return self.rows - self.faulty
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> IndexReport:
+        lengths = told["lengths"]
+        histogram = tuple((limit, rows) for limit, rows in lengths["histogram"])
+        faults = tuple(Fault(**fault) for fault in told["faults"])
+        return cls(**{**told, "faults": faults, "lengths": LengthStatistics(**{**lengths, "histogram": histogram})})
+
+
+class LengthCount:
+    """Counts lengths in buckets of a 64th of a power of two, so that any number of rows takes the same memory."""
+
+    _PARTS = 64
+    _LIMIT_BITS = 44
+
+    def __init__(self) -> None:
+        self._buckets = np.zeros(self._PARTS * self._LIMIT_BITS, np.int64)
+        self._total = 0
+        self._min = -1
+        self._max = 0
+
+    def add(self, lengths: np.ndarray) -> None:
+        """Count lengths of at least one byte: int64, shape (rows,)."""
+        part, power = np.frexp(lengths.astype(np.float64))
+        bucket = ((power - 1) * self._PARTS + (part * 2 - 1) * self._PARTS).astype(np.int64)
+        self._buckets += np.bincount(bucket, minlength=len(self._buckets))
+        self._total += int(lengths.sum())
+        shortest = int(lengths.min())
+        self._min = shortest if self._min < 0 else min(self._min, shortest)
+        self._max = max(self._max, int(lengths.max()))
+
+    def statistics(self) -> LengthStatistics:
+        rows = int(self._buckets.sum())
+        if not rows:
+            return LengthStatistics()
+        powers = self._buckets.reshape(self._LIMIT_BITS, self._PARTS).sum(axis=1)
+        histogram = tuple((2 << int(power), int(powers[power])) for power in np.flatnonzero(powers))
+        p50, p95, p99 = (self._percentile(rows, share) for share in (0.50, 0.95, 0.99))
+        return LengthStatistics(self._min, self._total / rows, p50, p95, p99, self._max, histogram)
+
+    def _percentile(self, rows: int, share: float) -> int:
+        bucket = int(np.searchsorted(np.cumsum(self._buckets), share * rows))
+        power, part = divmod(bucket, self._PARTS)
+        greatest = int(np.ceil((1 << power) * (1 + (part + 1) / self._PARTS))) - 1
+        return min(max(greatest, self._min), self._max)

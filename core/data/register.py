@@ -1,0 +1,83 @@
+"""Register a file: `python -m core.data.register PATH INDEX_PATH [--format chat|prompt_completion|text]`.
+
+Writes the index and tells on standard output, one JSON object a line: `{"bytes_done": …, "bytes": …}` about four times a
+second, and last `{"report": …}` (exit code 0) or `{"error": {"code": …, "message": …}}` (exit code 3). It runs as a
+process of its own with a limit on its memory, so that no file, however hostile, takes the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from core.data.index import build_index
+from core.data.index.rules import FORMATS
+from core.errors import DataError, HeadraceError
+
+MEMORY_BYTES = 1536 << 20
+"""Of address space: what numpy maps at its start, and room for the worst row that is still read."""
+TOLD_EVERY_SECONDS = 0.25
+REFUSED = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m core.data.register", description="Index a file of rows.")
+    parser.add_argument("path", type=Path)
+    parser.add_argument("index_path", type=Path)
+    parser.add_argument("--format", choices=FORMATS, default=None, help="found by the first good row when not given")
+    asked = parser.parse_args(arguments)
+    _limit_memory()
+    try:
+        report = build_index(asked.path, asked.index_path, row_format=asked.format, on_progress=_Progress(asked.path))
+    except (HeadraceError, OSError, MemoryError) as error:
+        _tell({"error": _described(error)})
+        return REFUSED
+    _tell({"report": report.to_json()})
+    return 0
+
+
+class _Progress:
+    """Tells how far the pass is, but not more often than somebody can look."""
+
+    def __init__(self, path: Path) -> None:
+        self._bytes = path.stat().st_size if path.exists() else 0
+        self._told_at = 0.0
+
+    def __call__(self, bytes_done: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= TOLD_EVERY_SECONDS:
+            self._told_at = now
+            _tell({"bytes_done": bytes_done, "bytes": self._bytes})
+
+
+def _limit_memory() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _described(error: HeadraceError | OSError | MemoryError) -> dict[str, Any]:
+    if isinstance(error, HeadraceError):
+        return {"code": error.code, "message": error.message}
+    if isinstance(error, MemoryError):
+        return {
+            "code": DataError.code,
+            "message": f"checking the file needs more than {MEMORY_BYTES >> 20} MiB; split its largest rows",
+        }
+    return {"code": "storage_error", "message": f"the index cannot be written ({os.strerror(error.errno or 0)}); free space, try again"}
+
+
+def _tell(told: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""From the number of a row to its value: a `RowRef` comes in, a `Row` goes out, read and checked anew.
+
+The file may have changed since it was registered, so every row is checked again: its 16 bits of hash against the index,
+then its form by the same rules. What does not hold is a `BadRow`, which names the file and the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Self
+
+import xxhash
+
+from core.data.index import DatasetIndex, RowFault, parse_row
+from core.data.sources import open_source
+from core.data.spec import Row, RowRef, SourceSpec
+from core.errors import DataError
+
+
+class BadRow(DataError):
+    """A row that cannot be used: it breaks a rule, or it changed since it was registered."""
+
+    def __init__(self, ref: RowRef, *, file: str, line: int, reason: str, code: str) -> None:
+        super().__init__(f"{file}, line {line:,}: {reason}", code=code)
+        self.ref = ref
+        self.file = file
+        self.line = line
+        self.reason = reason
+
+
+class RowReader:
+    """Holds the sources of a stream and their indexes open."""
+
+    def __init__(self, sources: Sequence[SourceSpec]) -> None:
+        self._specs = tuple(sources)
+        self._open = ExitStack()
+        try:
+            self.indexes = tuple(DatasetIndex.open(spec.index_path) for spec in self._specs)
+            self._files = tuple(self._open.enter_context(open_source(spec)) for spec in self._specs)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def read(self, ref: RowRef) -> Row:
+        """Read and check one row; raise BadRow when it cannot be used."""
+        spec, index = self._specs[ref.source], self.indexes[ref.source]
+        raw = self._files[ref.source].read(*index.span(ref.row))
+        if xxhash.xxh3_64_intdigest(raw) & 0xFFFF != index.hashes[ref.row]:
+            raise self._bad(ref, "the row changed after the data set was registered; register it again", "row_changed")
+        try:
+            return Row(ref, parse_row(raw, spec.format, index.report.layout))
+        except RowFault as fault:
+            raise self._bad(ref, fault.message, fault.code) from None
+
+    def read_many(self, refs: Sequence[RowRef]) -> list[Row | BadRow]:
+        """Read rows in the order asked for, with the BadRow itself in the place of one that cannot be used."""
+        return [self._read_or_tell(ref) for ref in refs]
+
+    def close(self) -> None:
+        """Let go of the files; safe to call twice."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def _read_or_tell(self, ref: RowRef) -> Row | BadRow:
+        try:
+            return self.read(ref)
+        except BadRow as bad:
+            return bad
+
+    def _bad(self, ref: RowRef, reason: str, code: str) -> BadRow:
+        line = self.indexes[ref.source].line(ref.row)
+        return BadRow(ref, file=self._specs[ref.source].name, line=line, reason=reason, code=code)

@@ -1,0 +1,51 @@
+"""A source on a local disk: one descriptor, positioned reads, nothing buffered here (the page cache does that)."""
+
+from __future__ import annotations
+
+import os
+from typing import Self
+
+from core.errors import DataError
+
+
+class LocalSource:
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self._descriptor = _open_for_reading(name, path)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Give the bytes from `start` up to `end`; raise DataError where the file is shorter."""
+        parts: list[bytes] = []
+        position = start
+        while position < end:
+            part = os.pread(self._descriptor, end - position, position)
+            if not part:
+                raise DataError(
+                    f"source {self.name!r} ends at byte {position:,}, and bytes {start:,} to {end:,} were asked for; "
+                    "its file was cut after it was registered: restore the file or register it again"
+                )
+            parts.append(part)
+            position += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Let go of the file; safe to call twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+
+def _open_for_reading(name: str, path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DataError(
+            f"the file of source {name!r} cannot be opened ({error.strerror}); "
+            "restore it, or register the data set again"
+        ) from error
