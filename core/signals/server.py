@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import redis
@@ -45,8 +46,11 @@ def _bundled_binary() -> Path:
         ) from error
 
 
-def start(home: Path, socket: Path, *, binary: Path | None = None) -> subprocess.Popen[bytes]:
+def start(home: Path, socket: Path, *, binary: Path | None = None,
+          before_exec: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
     """Start the server and wait until it answers; end it by SIGTERM. Its log is `home/redis/server.log`.
+
+    `before_exec` runs in the new process first: a parent ties its life to its own there.
 
     Raise Unavailable when it ends or stays silent, with the last lines of its log.
     """
@@ -58,7 +62,7 @@ def start(home: Path, socket: Path, *, binary: Path | None = None) -> subprocess
     with log.open("ab") as out:
         server = subprocess.Popen(
             command(binary or find_binary(), folder, socket), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=before_exec,
         )
     try:
         _wait_until_it_answers(server, socket, log)
