@@ -20,6 +20,8 @@ class Project(Base):
     organization_id: Mapped[str] = mapped_column(unique=True)
     """Shown to clients as `organization_id`; one of its own for each project."""
     created_at: Mapped[datetime]
+    served_at: Mapped[datetime | None]
+    """When a job of the project was last claimed: among equal priorities the project served longest ago goes first."""
 
 
 class ApiKey(Base):

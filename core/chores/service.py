@@ -1,0 +1,93 @@
+"""Chores: add, claim, renew, and end pieces of upkeep work.
+
+A chore is held under a lease and a fence: one claim raises the fence, and whoever comes back with an older one is refused by
+LeaseLost. A chore whose lease lapsed is claimed again by the next worker that looks; that is all the recovery there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from core.chores.models import Chore
+from core.db.session import database_now
+from core.db.upsert import upsert
+from core.errors import LeaseLost
+from core.ids import new_id
+
+OPEN = ("waiting", "held")
+
+
+def add(session: Session, kind: str, subject: str, *, now: datetime, not_before: datetime | None = None) -> None:
+    """Ask for a chore. One that waits or is held already stays as it is; one that ended is opened again."""
+    values = {"id": new_id("chore"), "kind": kind, "subject": subject, "state": "waiting", "attempts": 0, "fence": 0,
+              "not_before": not_before or now, "created_at": now}
+    reopened = {"state": "waiting", "attempts": 0, "not_before": not_before or now, "error": None, "holder": None,
+                "lease_until": None}
+    insert = upsert(session, Chore).values(**values)
+    session.execute(insert.on_conflict_do_update(index_elements=["kind", "subject"], set_=reopened,
+                                                 where=Chore.state.not_in(OPEN)))
+
+
+def wake(session: Session, kind: str, subjects: Iterable[str], *, now: datetime) -> None:
+    """Let chores that wait for a time be taken now, since what they waited for happened."""
+    waiting = (Chore.kind == kind, Chore.subject.in_(list(subjects)), Chore.state == "waiting", Chore.not_before > now)
+    session.execute(update(Chore).where(*waiting).values(not_before=now), execution_options={"synchronize_session": False})
+
+
+def claim(session: Session, holder: str, lease_seconds: float, *, now: datetime | None = None) -> Chore | None:
+    """Take the chore that waits longest, or one whose holder let its lease lapse; None when there is none."""
+    now = now or database_now(session)
+    due = or_(and_(Chore.state == "waiting", Chore.not_before <= now), and_(Chore.state == "held", Chore.lease_until < now))
+    query = select(Chore).where(due).order_by(Chore.not_before, Chore.id).limit(1)
+    query = query.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    chore = session.scalar(query)
+    if chore is None:
+        return None
+    chore.state, chore.holder, chore.lease_until = "held", holder, now + timedelta(seconds=lease_seconds)
+    chore.fence += 1
+    chore.attempts += 1
+    session.flush()
+    return chore
+
+
+def renew(session: Session, chore: Chore, lease_seconds: float, *, now: datetime | None = None) -> None:
+    now = now or database_now(session)
+    _write(session, chore, {"lease_until": now + timedelta(seconds=lease_seconds)})
+
+
+def finish(session: Session, chore: Chore, now: datetime) -> None:
+    """End a chore that is done."""
+    _write(session, chore, {**_LET_GO, "state": "done", "error": None})
+
+
+def again(session: Session, chore: Chore, now: datetime, wait_seconds: float, error: dict[str, Any] | None = None) -> None:
+    """Put a chore back, to be taken again after a while."""
+    _write(session, chore, {**_LET_GO, "state": "waiting", "not_before": now + timedelta(seconds=wait_seconds), "error": error})
+
+
+def fail(session: Session, chore: Chore, now: datetime, error: dict[str, Any] | None = None) -> None:
+    """End a chore that is tried no more."""
+    _write(session, chore, {**_LET_GO, "state": "failed", "error": error})
+
+
+def count_due(session: Session, *, now: datetime) -> int:
+    """Chores that a worker would find now."""
+    return len(session.scalars(select(Chore.id).where(Chore.state == "waiting", Chore.not_before <= now)).all())
+
+
+_LET_GO: dict[str, Any] = {"holder": None, "lease_until": None}
+
+
+def _write(session: Session, chore: Chore, values: dict[str, Any]) -> None:
+    """Change a chore under its fence; raise LeaseLost when someone claimed or reopened it meanwhile."""
+    mine = (Chore.id == chore.id, Chore.fence == chore.fence, Chore.state == "held")
+    changed = session.execute(update(Chore).where(*mine).values(**values).returning(Chore.id),
+                              execution_options={"synchronize_session": False}).first()
+    if changed is None:
+        raise LeaseLost(f"chore {chore.id} ({chore.kind} {chore.subject}) is not held under fence {chore.fence} any more; "
+                        "leave it to its new holder")

@@ -1,0 +1,214 @@
+"""Data sets: register a file's rows under a name, index them once, and keep each version as it was.
+
+Registering a name again adds a version. A file that a job names gets a data set of its own, implicit and in no list, which the
+next job on the same file uses again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.chores import service as chores
+from core.datasets.models import Dataset, DatasetVersion
+from core.datasets.repository import (
+    find_dataset_named,
+    get_dataset,
+    implicit_dataset,
+    lock_dataset,
+    lock_version,
+    newest_usable,
+    next_number,
+    versions_of,
+)
+from core.datasets.states import USABLE
+from core.db.paging import Page, read_page
+from core.errors import IllegalMove, InvalidValue, NotFound, shown
+from core.files.models import StoredFile
+from core.files.repository import get_file, lock_file
+from core.ids import new_id
+from core.jobs.repository import unfinished_jobs_on
+from core.projects.repository import lock_project
+
+INDEX = "index_version"
+"""Kind of the chore that indexes a version; its subject is the version."""
+PREPARE = "prepare_job"
+MAX_NAME = 128
+SHOWN_JOBS = 5
+
+
+def register(session: Session, project_id: str, *, name: str, file_id: str, now: datetime) -> tuple[Dataset, DatasetVersion]:
+    """Make a version of the file's rows, under a new or a known name; an upkeep worker indexes it."""
+    _check_name(name)
+    lock_project(session, project_id)
+    file = get_trainable_file(session, project_id, file_id, param="file")
+    dataset = find_dataset_named(session, project_id, name) or _add_dataset(session, project_id, name, now=now)
+    return dataset, _add_version(session, dataset, file, now=now)
+
+
+def version_for_file(session: Session, project_id: str, file_id: str, *, now: datetime,
+                     param: str = "training_file") -> DatasetVersion:
+    """Give the version that stands for a file which a job names; made at its first use, and again after one that failed."""
+    lock_file(session, file_id)
+    file = get_trainable_file(session, project_id, file_id, param=param)
+    dataset = implicit_dataset(session, file_id)
+    if dataset is None:
+        dataset = _add_dataset(session, project_id, file.filename, now=now, is_implicit=True)
+    newest = next(iter(versions_of(session, dataset.id)), None)
+    if newest is not None and newest.status in USABLE:
+        return newest
+    return _add_version(session, dataset, file, now=now)
+
+
+def get_trainable_file(session: Session, project_id: str, file_id: str, *, param: str) -> StoredFile:
+    """Give a file of the project that was uploaded to be trained on."""
+    file = get_file(session, project_id, file_id, param=param)
+    if file.purpose != "fine-tune":
+        raise InvalidValue(
+            f"{param} {file.id} has purpose {shown(file.purpose)}, expected 'fine-tune'; upload it again with that purpose",
+            code="invalid_validation_file" if param == "validation_file" else "invalid_training_file", param=param)
+    return file
+
+
+def list_datasets(session: Session, project_id: str, *, after: str | None, limit: int) -> Page[Dataset]:
+    query = select(Dataset).where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None), Dataset.is_implicit.is_(False))
+    seen = get_dataset(session, project_id, after, param="after") if after is not None else None
+    return read_page(session, query, table=Dataset, after=seen, limit=limit)
+
+
+def list_versions(session: Session, dataset_id: str) -> list[DatasetVersion]:
+    """All versions of a data set, newest first."""
+    return versions_of(session, dataset_id)
+
+
+def latest_version(session: Session, dataset_id: str) -> DatasetVersion:
+    """The newest version, whatever became of it."""
+    found = versions_of(session, dataset_id)
+    if not found:
+        raise NotFound(f"data set {shown(dataset_id)} has no version; register a file under its name")
+    return found[0]
+
+
+def get_version(session: Session, project_id: str, dataset_id: str, number: int, *, param: str | None = None) -> DatasetVersion:
+    dataset = get_dataset(session, project_id, dataset_id, param=param)
+    query = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id, DatasetVersion.number == number)
+    version = session.scalar(query)
+    if version is None:
+        raise NotFound(f"data set {dataset.id} has no version {number}; see GET /v1/datasets/{dataset.id}", param=param)
+    return version
+
+
+def usable_version(session: Session, project_id: str, dataset_id: str, number: int | None, *, param: str
+                   ) -> tuple[Dataset, DatasetVersion]:
+    """Give the version that a new job may train on, and hold its data set until the job's row is there.
+
+    `dataset_id` may be the data set's name. Without a number it is the newest ready version, or the newest being indexed."""
+    named = find_dataset_named(session, project_id, dataset_id)
+    dataset = named or get_dataset(session, project_id, dataset_id, param=param)
+    locked = lock_dataset(session, dataset.id)
+    if locked is None or locked.deleted_at is not None:
+        get_dataset(session, project_id, dataset_id, param=param)
+    if number is not None:
+        version = get_version(session, project_id, dataset.id, number, param=param)
+    else:
+        version = newest_usable(session, dataset.id) or latest_version(session, dataset.id)
+    if version.status not in USABLE:
+        reason = (version.error or {}).get("message", "its rows could not be read")
+        raise InvalidValue(f"version {version.number} of data set {dataset.id} is not usable: {reason}",
+                           code="invalid_training_file", param=param)
+    return dataset, version
+
+
+def delete_dataset(session: Session, project_id: str, dataset_id: str, *, now: datetime) -> Dataset:
+    """Take a data set away; refused, with the jobs named, while unfinished jobs read it. Its file stays."""
+    lock_dataset(session, dataset_id)
+    dataset = get_dataset(session, project_id, dataset_id)
+    jobs = unfinished_jobs_on(session, project_id, [v.id for v in versions_of(session, dataset.id)])
+    if jobs:
+        named = ", ".join(jobs[:SHOWN_JOBS]) + (", …" if len(jobs) > SHOWN_JOBS else "")
+        raise IllegalMove(f"data set {dataset.id} is used by {len(jobs)} unfinished jobs ({named}); wait for them or cancel them",
+                          code="dataset_in_use")
+    dataset.deleted_at = now
+    session.flush()
+    return dataset
+
+
+def note_progress(session: Session, version_id: str, *, progress_bytes: int) -> None:
+    """Show how far the index is."""
+    version = lock_version(session, version_id)
+    if version is not None and version.status == "indexing":
+        version.progress_bytes = progress_bytes
+        session.flush()
+
+
+def settle_index(session: Session, version_id: str, *, report: dict[str, Any], index_key: str, now: datetime) -> DatasetVersion:
+    """Make a version ready with its index's report, and wake the jobs that wait for it. Safe to call twice.
+
+    Of the report, `format`, `digest`, `rows`, `faulty_rows` and `bytes` become columns."""
+    version = _get_locked(session, version_id)
+    if version.status != "indexing":
+        return version
+    version.status, version.index_key, version.report, version.ready_at = "ready", index_key, report, now
+    version.row_format, version.digest = report.get("format"), report.get("digest")
+    version.rows, version.faulty_rows = report.get("rows"), report.get("faulty_rows")
+    version.progress_bytes = version.bytes
+    session.flush()
+    wake_jobs(session, version, now=now)
+    return version
+
+
+def fail_index(session: Session, version_id: str, *, code: str, message: str, now: datetime,
+               report: dict[str, Any] | None = None) -> DatasetVersion:
+    """Mark a version that nothing can be trained on; the jobs that wait for it are woken, to fail with its words."""
+    version = _get_locked(session, version_id)
+    if version.status != "indexing":
+        return version
+    version.status, version.error, version.report = "failed", {"code": code, "message": message}, report
+    if report is not None:
+        version.rows, version.faulty_rows = report.get("rows"), report.get("faulty_rows")
+    session.flush()
+    wake_jobs(session, version, now=now)
+    return version
+
+
+def wake_jobs(session: Session, version: DatasetVersion, *, now: datetime) -> None:
+    dataset = session.get_one(Dataset, version.dataset_id)
+    chores.wake(session, PREPARE, unfinished_jobs_on(session, dataset.project_id, [version.id]), now=now)
+
+
+def _get_locked(session: Session, version_id: str) -> DatasetVersion:
+    version = lock_version(session, version_id)
+    if version is None:
+        raise NotFound(f"no data set version {shown(version_id)}; it was never registered here")
+    return version
+
+
+def _add_dataset(session: Session, project_id: str, name: str, *, now: datetime, is_implicit: bool = False) -> Dataset:
+    dataset = Dataset(id=new_id("dataset"), project_id=project_id, name=name, is_implicit=is_implicit, created_at=now)
+    session.add(dataset)
+    session.flush()
+    return dataset
+
+
+def _add_version(session: Session, dataset: Dataset, file: StoredFile, *, now: datetime) -> DatasetVersion:
+    version = DatasetVersion(id=new_id("dataset_version"), dataset_id=dataset.id, number=next_number(session, dataset.id),
+                             file_id=file.id, status="indexing", bytes=file.bytes, created_at=now)
+    session.add(version)
+    session.flush()
+    chores.add(session, INDEX, version.id, now=now)
+    return version
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name.strip()) <= MAX_NAME or not name.isprintable():
+        raise InvalidValue(f"data set name {shown(name)} is not usable; a name is 1 to {MAX_NAME} printable characters",
+                           param="name")
+
+
+__all__ = [
+    "INDEX", "PREPARE", "delete_dataset", "fail_index", "get_dataset", "get_trainable_file", "get_version", "latest_version",
+    "list_datasets", "list_versions", "note_progress", "register", "settle_index", "usable_version", "version_for_file",
+]

@@ -1,0 +1,145 @@
+"""A worker's right to a job: claim, renew, write under it, settle; and what takes it away.
+
+Invariants, whatever processes do: at most one run holds a job; each claim raises the job's fence, so of two runs the later has the
+larger; a run that was ended by anyone can change nothing afterwards (LeaseLost); a job that is not finished is held by a run or
+waits. Rows are locked in one order, job before run before devices, so two of these verbs never wait for each other.
+
+A lease that lapsed by the clock is still held until someone ends it: whoever ends it moves the job in the same transaction, and a
+supervisor that renews first goes on undisturbed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from core.db.session import database_now
+from core.devices import service as devices_service
+from core.errors import LeaseLost
+from core.ids import new_id
+from core.jobs.endings import Ending, Outcome, settle_job
+from core.jobs.models import Job, Run
+from core.jobs.moves import move
+from core.jobs.repository import holding_runs, lock_job, lock_run, next_queued
+from core.projects.models import Project
+from core.storage.artifacts import run_key
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a worker got: the job as it stood at the claim, and its run."""
+
+    job: Job
+    run: Run
+
+
+def claim_next(session: Session, *, worker_id: str, host: str, devices: Sequence[str], lease_seconds: float,
+               now: datetime | None = None) -> Claim | None:
+    """Claim the job that is due next with all of `devices` (ids), or give None: nothing is due, or a device is taken."""
+    now = now or database_now(session)
+    job = next_queued(session, now)
+    if job is None:
+        return None
+    run = _new_run(job, worker_id=worker_id, host=host, lease_seconds=lease_seconds, now=now)
+    if not devices_service.lease(session, run.id, devices, now=now):
+        return None
+    session.add(run)
+    session.flush()
+    session.execute(update(Project).where(Project.id == job.project_id).values(served_at=now))
+    job = move(session, job.id, "running", code="run.started", message=f"Attempt {run.attempt} started on {host}", now=now,
+               data={"run_id": run.id, "attempt": run.attempt}, fence=run.fence, run_id=run.id, attempts=run.attempt,
+               started_at=job.started_at or now, not_before=None)
+    return Claim(job, run)
+
+
+def renew(session: Session, run_id: str, fence: int, *, lease_seconds: float, now: datetime | None = None) -> None:
+    """Extend a lease; raise LeaseLost when the run was ended."""
+    until = (now or database_now(session)) + timedelta(seconds=lease_seconds)
+    mine = (Run.id == run_id, Run.fence == fence, Run.state == "holding")
+    query = update(Run).where(*mine).values(lease_until=until, renewals=Run.renewals + 1).returning(Run.id)
+    if session.execute(query, execution_options={"synchronize_session": False}).first() is None:
+        raise _lost(run_id, fence)
+
+
+def hold(session: Session, run_id: str, fence: int) -> tuple[Job, Run]:
+    """Lock the job and its run for one write of the run; raise LeaseLost when the run holds the job no more."""
+    job_id = session.scalar(select(Run.job_id).where(Run.id == run_id))
+    job = lock_job(session, job_id) if job_id is not None else None
+    run = lock_run(session, run_id) if job is not None else None
+    if job is None or run is None or run.state != "holding" or not job.run_id == run.id or not job.fence == run.fence == fence:
+        raise _lost(run_id, fence)
+    return job, run
+
+
+def note_phase(session: Session, run_id: str, fence: int, phase: str) -> Job:
+    """Show what the run is doing."""
+    job, _ = hold(session, run_id, fence)
+    job.progress = {"step": job.step, "total_steps": job.total_steps, **(job.progress or {}), "phase": phase}
+    session.flush()
+    return job
+
+
+def settle(session: Session, run_id: str, fence: int, outcome: Outcome, *, failure: str | None = None,
+           error: dict[str, Any] | None = None, result_file_id: str | None = None, now: datetime | None = None) -> Job:
+    """End a run whose child is dead, and move its job on. Raise LeaseLost when the run was ended by another.
+
+    `failure` (user, memory, infrastructure) tells whose fault a failed run is; `error` is {code, message, param}."""
+    job, run = hold(session, run_id, fence)
+    return _end(session, job, run, Ending(outcome, failure, error, result_file_id), now=now or database_now(session))
+
+
+def end_lapsed(session: Session, run_id: str, renewals_seen: int, *, now: datetime | None = None) -> bool:
+    """End a run that its watcher saw unrenewed for a whole lease; False when it was renewed or ended meanwhile."""
+    now = now or database_now(session)
+    job_id = session.scalar(select(Run.job_id).where(Run.id == run_id))
+    job = lock_job(session, job_id) if job_id is not None else None
+    run = lock_run(session, run_id)
+    if job is None or run is None or run.state != "holding" or run.renewals != renewals_seen or run.lease_until > now:
+        return False
+    _end(session, job, run, Ending("lost", "infrastructure", _gone("its lease was not renewed")), now=now)
+    return True
+
+
+def end_worker(session: Session, worker_id: str, *, now: datetime | None = None) -> list[str]:
+    """End all that a worker held that was seen dead, at once; give the jobs that wait again."""
+    now = now or database_now(session)
+    ended: list[str] = []
+    for run_id, job_id in sorted((run.id, run.job_id) for run in holding_runs(session, worker_id)):
+        job, run = lock_job(session, job_id), lock_run(session, run_id)
+        if job is None or run is None or run.state != "holding":
+            continue
+        _end(session, job, run, Ending("lost", "infrastructure", _gone("its worker ended")), now=now)
+        ended.append(job.id)
+    return ended
+
+
+def _new_run(job: Job, *, worker_id: str, host: str, lease_seconds: float, now: datetime) -> Run:
+    run_id, fence = new_id("run"), job.fence + 1
+    return Run(id=run_id, job_id=job.id, attempt=job.attempts + 1, fence=fence, worker_id=worker_id, host=host, state="holding",
+               lease_until=now + timedelta(seconds=lease_seconds), renewals=0, folder_key=run_key(job.id, fence, run_id),
+               last_step=job.step, started_at=now)
+
+
+def _end(session: Session, job: Job, run: Run, ending: Ending, *, now: datetime) -> Job:
+    run.state, run.ended_at, run.outcome, run.error, run.last_step = "ended", now, ending.outcome, ending.error, job.step
+    session.flush()
+    devices_service.release(session, run.id)
+    return settle_job(session, job, run, ending, now=now)
+
+
+def _gone(reason: str) -> dict[str, Any]:
+    return {"code": "run_lost", "message": f"the run was lost: {reason}", "param": None}
+
+
+def _lost(run_id: str, fence: int) -> LeaseLost:
+    return LeaseLost(f"run {run_id} does not hold its job under fence {fence} any more; stop its child and write nothing")
+
+
+__all__ = [
+    "Claim", "claim_next", "end_lapsed", "end_worker", "hold", "note_phase", "renew", "settle",
+]

@@ -1,0 +1,120 @@
+"""What becomes of a job when its run ends.
+
+| the run | the job |
+| --- | --- |
+| succeeded | succeeded, with its model and result file, whatever was asked meanwhile: all steps are done |
+| anything else, a cancel was asked for | cancelled |
+| failed by the user's data or settings, or by memory after less was tried | failed, with the run's error |
+| anything else, a pause was asked for | paused |
+| handed back (its worker stops) | queued, due at once; no bad end |
+| failed by the infrastructure, interrupted, lost | queued, due after a growing wait; the third in a row without a new step: failed |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy.orm import Session
+
+from core.checkpoints.service import final_of
+from core.errors import IllegalMove
+from core.jobs.models import Job, Run
+from core.jobs.moves import move
+from core.models.service import add_tuned_model
+
+Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "interrupted", "lost"]
+
+MAX_BAD_ENDS = 3
+"""Bad ends in a row without a new step or checkpoint that end a job."""
+FIRST_WAIT_SECONDS = 1.0
+FINAL_FAILURES = ("user", "memory")
+
+
+@dataclass(frozen=True)
+class Ending:
+    outcome: Outcome
+    failure: str | None = None
+    """user, memory or infrastructure, of a failed run."""
+    error: dict[str, Any] | None = None
+    """{code, message, param}."""
+    result_file_id: str | None = None
+
+
+def settle_job(session: Session, job: Job, run: Run, ending: Ending, *, now: datetime) -> Job:
+    """Move the job of a run that has just ended."""
+    return _verb(job, ending)(session, job, run, ending, now)
+
+
+Verb = Callable[[Session, Job, Run, Ending, datetime], Job]
+
+
+def _verb(job: Job, ending: Ending) -> Verb:
+    if ending.outcome == "succeeded":
+        return _succeed
+    if job.wanted == "cancel" or ending.outcome == "cancelled":
+        return _cancel
+    if ending.outcome == "failed" and ending.failure in FINAL_FAILURES:
+        return _fail
+    if job.state == "pausing":
+        return _pause
+    if ending.outcome in ("handed_back", "paused"):
+        return _hand_back
+    return _try_again if job.failed_attempts + 1 < MAX_BAD_ENDS else _give_up
+
+
+def _succeed(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
+    checkpoint = final_of(session, job.id)
+    if checkpoint is None:
+        raise IllegalMove(f"job {job.id} has no final checkpoint, so it did not succeed; record one before settling its run")
+    model = add_tuned_model(session, job, checkpoint, now=now)
+    return move(session, job.id, "succeeded", code="job.succeeded", now=now,
+                message=f"The job has succeeded; the model is {model.name}", data={"model": model.name}, **_FREE,
+                fine_tuned_model=model.name, result_file_id=ending.result_file_id, trained_tokens=job.processed_tokens)
+
+
+def _cancel(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
+    return move(session, job.id, "cancelled", code="job.cancelled", message="The job was cancelled", now=now, **_FREE)
+
+
+def _fail(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
+    error = _error(ending)
+    return move(session, job.id, "failed", code="job.failed", level="error", message=f"The job failed: {error['message']}",
+                now=now, data={"error": error}, error=error, **_FREE)
+
+
+def _give_up(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
+    cause = _error(ending)
+    told = f"{MAX_BAD_ENDS} attempts in a row ended at step {job.step} without progress; the last one: {cause['message']}"
+    job.failed_attempts += 1
+    return _fail(session, job, run, Ending("failed", ending.failure, {**cause, "message": told}), now)
+
+
+def _pause(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
+    return move(session, job.id, "paused", code="job.paused", message=f"The job is paused after step {job.step}", now=now, **_FREE)
+
+
+def _hand_back(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
+    return move(session, job.id, "queued", code="run.handed_back", now=now, data={"run_id": run.id}, **_FREE, not_before=None,
+                message=f"Attempt {run.attempt} was handed back at step {job.step}; the job waits for a worker")
+
+
+def _try_again(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
+    wait = FIRST_WAIT_SECONDS * 2**job.failed_attempts
+    error = _error(ending)
+    return move(session, job.id, "queued", code="run.interrupted", level="warn", now=now, **_FREE,
+                message=f"Attempt {run.attempt} ended at step {job.step} ({error['message']}); it is tried again",
+                data={"run_id": run.id, "error": error}, failed_attempts=job.failed_attempts + 1,
+                not_before=now + timedelta(seconds=wait))
+
+
+_FREE: dict[str, Any] = {"run_id": None, "wanted": None}
+"""Nobody holds the job, and marks for its supervisor are gone."""
+
+
+def _error(ending: Ending) -> dict[str, Any]:
+    told = ending.error or {}
+    return {"code": told.get("code") or "server_error", "message": told.get("message") or f"the run {ending.outcome}",
+            "param": told.get("param")}

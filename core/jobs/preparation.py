@@ -1,0 +1,115 @@
+"""From validating_files to queued: when all versions are ready, every "auto" becomes a number and the steps are counted.
+
+Nothing is read but the indexes, so preparing takes milliseconds for any size of data. What stands in the way ends the job with words
+that name the file, the lines and what to do.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.data.spec import StreamPlan, StreamSpec
+from core.datasets.models import DatasetVersion
+from core.errors import DataError, HeadraceError
+from core.jobs.models import Job
+from core.jobs.moves import move
+from core.jobs.repository import lock_job
+from core.jobs.resolve import MAX_STEPS, resolve
+from core.jobs.stream_spec import build_streams, options_of, version_ids
+from core.models.models import Model
+from core.models.service import resolve_base
+from core.storage.artifacts import Artifacts
+
+Prepared = Literal["queued", "failed", "waiting", "gone"]
+
+SHOWN_FAULTS = 5
+FEW_ROWS = 10
+
+
+def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetime) -> Prepared:
+    """Bring a job to queued or failed; "waiting" while a version is being indexed, "gone" when it is past this. Safe to repeat."""
+    job = lock_job(session, job_id)
+    if job is None or job.state != "validating_files":
+        return "gone"
+    versions = _versions(session, job)
+    if any(version.status == "indexing" for version in versions.values()):
+        return "waiting"
+    try:
+        for version_id, version in versions.items():
+            check_version(job, version, param="validation_file" if version_id == job.validation_version_id else "training_file")
+        base = resolve_base(session, job.project_id, job.model).base
+        resolved = plan(job, versions, artifacts=artifacts, base=base)
+    except HeadraceError as error:
+        _fail(session, job, error, now=now)
+        return "failed"
+    _queue(session, job, resolved, now=now)
+    return "queued"
+
+
+def check_version(job: Job, version: DatasetVersion, *, param: str) -> None:
+    """Raise DataError for a version that the job cannot train on: failed, without a good row, or with faults it does not skip."""
+    code = "invalid_validation_file" if param == "validation_file" else "invalid_training_file"
+    if version.status == "failed":
+        error = version.error or {}
+        raise DataError(f"{param}: {error.get('message', 'its rows could not be read')}", code=error.get("code") or code, param=param)
+    faulty = version.faulty_rows or 0
+    if faulty and options_of(job).on_bad_row == "fail":
+        raise DataError(f"{param} has {faulty} faulty rows of {version.rows}: {faults_in_words(version.report)}; correct them, or "
+                        "let the job skip them with options.on_bad_row 'skip'", code=code, param=param)
+
+
+def faults_in_words(report: dict[str, Any] | None) -> str:
+    """Name the first faults by line."""
+    faults = (report or {}).get("faults") or []
+    told = [f"line {fault['line']}: {fault.get('reason') or fault.get('message') or fault.get('kind')}" for fault in faults]
+    return "; ".join(told[:SHOWN_FAULTS]) or "see the data set's report"
+
+
+def plan(job: Job, versions: dict[str, DatasetVersion], *, artifacts: Artifacts, base: Model) -> dict[str, Any]:
+    """Make every choice that the spec left open, and count the steps; raise DataError when there is nothing to train on."""
+    counting, validation = build_streams(job, versions, artifacts=artifacts, base=base)
+    rows = sum(_count(counting).rows)
+    if rows < 1:
+        raise DataError("training_file has no row to train on; it needs at least 1 good row outside the validation split",
+                        param="training_file")
+    validation_rows = sum(_count(validation).rows) if validation is not None else 0
+    if validation is not None and validation_rows < 1:
+        raise DataError("no row is left to validate on; give a larger validation_file or validation_split, or leave it out",
+                        code="invalid_validation_file", param="validation_file")
+    resolved = job.resolved = resolve(job, rows=rows, validation_rows=validation_rows, base=base)
+    train, _ = build_streams(job, versions, artifacts=artifacts, base=base)
+    counted = _count(train)
+    if not 0 < counted.total_steps <= MAX_STEPS:
+        raise DataError(f"the plan has {counted.total_steps:,} steps; at most {MAX_STEPS:,} can be run; ask for fewer epochs or a "
+                        "larger batch_size", code="invalid_value", param="hyperparameters.n_epochs")
+    return {**resolved, "total_steps": counted.total_steps, "epoch_ends": list(counted.epoch_ends)}
+
+
+def _count(spec: StreamSpec) -> StreamPlan:
+    from core.data.pipeline import plan_stream
+
+    return plan_stream(spec)
+
+
+def _versions(session: Session, job: Job) -> dict[str, DatasetVersion]:
+    query = select(DatasetVersion).where(DatasetVersion.id.in_(version_ids(job)))
+    found = {version.id: version for version in session.scalars(query)}
+    return {version_id: found[version_id] for version_id in version_ids(job)}
+
+
+def _fail(session: Session, job: Job, error: HeadraceError, *, now: datetime) -> None:
+    told = {"code": error.code, "message": error.message, "param": error.param or "training_file"}
+    job.resolved = None
+    move(session, job.id, "failed", code="job.failed", level="error", message=f"The job failed: {error.message}", now=now,
+         data={"error": told}, error=told)
+
+
+def _queue(session: Session, job: Job, resolved: dict[str, Any], *, now: datetime) -> None:
+    few = "" if resolved["rows"] >= FEW_ROWS else f"; {resolved['rows']} rows are few, results improve from {FEW_ROWS} on"
+    move(session, job.id, "queued", code="job.queued", now=now, level="warn" if few else "info", queued_at=now, resolved=resolved,
+         total_steps=resolved["total_steps"], data={"total_steps": resolved["total_steps"], "rows": resolved["rows"]},
+         message=f"Files are valid: {resolved['rows']} rows, {resolved['total_steps']} steps; the job waits for a worker{few}")

@@ -1,0 +1,169 @@
+"""Jobs as clients use them: submit, look up, list, cancel.
+
+A submit is one transaction: the job, its first events, the chore that prepares it, and the key that makes its repetition harmless. It
+holds the project's row, so limits and repeated keys are decided one submit at a time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import String, and_, cast, select
+from sqlalchemy.orm import Session
+
+from core.chores import service as chores
+from core.datasets import service as datasets
+from core.datasets.models import DatasetVersion
+from core.db.paging import Page, read_page
+from core.errors import IllegalMove, InvalidValue, LimitReached, shown
+from core.events.service import append_message
+from core.files.repository import get_file
+from core.ids import new_id
+from core.jobs.models import IdempotencyKey, Job, Run
+from core.jobs.moves import move
+from core.jobs.repository import count_unfinished, get_job, lock_job, runs_of
+from core.jobs.states import HELD, WAITING, is_finished
+from core.models.service import resolve_base
+from core.projects.repository import lock_project
+from core.specs.job import SPEC_VERSION, JobSpec
+
+PREPARE = datasets.PREPARE
+"""Kind of the chore that makes a job's plan; its subject is the job."""
+KEY_LIFE = timedelta(hours=24)
+TWIN_WINDOW = timedelta(minutes=1)
+SEED_BELOW = 2**31
+
+
+def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, max_unfinished: int,
+           idempotency: tuple[str, str] | None = None) -> Job:
+    """Take a job in, in state validating_files. `idempotency` is the client's key and the digest of its request.
+
+    Raises NotFound or InvalidValue for what the spec names and is not there, LimitReached for too many unfinished jobs."""
+    lock_project(session, project_id)
+    repeated = _find_repeated(session, project_id, idempotency, now) if idempotency else None
+    if repeated is not None:
+        return repeated
+    _check_limit(session, project_id, max_unfinished)
+    resolve_base(session, project_id, spec.model)
+    job = _add_job(session, project_id, spec, now=now)
+    append_message(session, job, code="job.created", message=f"Created fine-tuning job: {job.id}", now=now)
+    append_message(session, job, code="job.validating", message="Checking the data and making the plan", now=now)
+    chores.add(session, PREPARE, job.id, now=now)
+    if idempotency:
+        _remember(session, project_id, idempotency, job.id, now=now)
+    return job
+
+
+def find_twin(session: Session, project_id: str, spec: JobSpec, *, now: datetime) -> Job | None:
+    """Give the job of an equal request within the last minute: a client library that repeats a request sends no key."""
+    query = select(Job).where(Job.project_id == project_id, Job.created_at >= now - TWIN_WINDOW).order_by(Job.created_at.desc())
+    told = spec_json(spec)
+    return next((job for job in session.scalars(query) if job.spec == told), None)
+
+
+def list_jobs(session: Session, project_id: str, *, after: str | None, limit: int,
+              metadata: dict[str, str] | Literal["null"] | None = None) -> Page[Job]:
+    """A page, newest first; `metadata` keeps jobs that have all its pairs, or with "null" those that have none."""
+    query = select(Job).where(Job.project_id == project_id)
+    stored = Job.spec["metadata"]
+    if metadata == "null":
+        query = query.where(cast(stored.as_string(), String).is_(None))
+    elif metadata:
+        query = query.where(and_(*[stored[key].as_string() == value for key, value in metadata.items()]))
+    seen = get_job(session, project_id, after, param="after") if after is not None else None
+    return read_page(session, query, table=Job, after=seen, limit=limit)
+
+
+def cancel(session: Session, project_id: str, job_id: str, *, now: datetime) -> Job:
+    """End a job: at once when it waits; otherwise mark it for its supervisor. Asking again while the mark stands changes nothing."""
+    get_job(session, project_id, job_id)
+    job = lock_job(session, job_id)
+    assert job is not None
+    if is_finished(job.state):
+        raise IllegalMove(f"job {job.id} is {job.state}; only an unfinished job can be cancelled")
+    if job.state in WAITING:
+        return move(session, job.id, "cancelled", code="job.cancelled", message="The job was cancelled", now=now, wanted=None)
+    if job.wanted != "cancel":
+        job.wanted = "cancel"
+        append_message(session, job, code="job.cancelling", message="A cancel was asked for; the run is being stopped", now=now)
+    session.flush()
+    return job
+
+
+def list_runs(session: Session, job_id: str) -> list[Run]:
+    """All attempts at a job, first to last."""
+    return runs_of(session, job_id)
+
+
+def spec_json(spec: JobSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json")
+
+
+def _check_limit(session: Session, project_id: str, max_unfinished: int) -> None:
+    unfinished = count_unfinished(session, project_id)
+    if unfinished >= max_unfinished:
+        raise LimitReached(f"the project has {unfinished} unfinished jobs, and {max_unfinished} is the most it may have; "
+                           "wait for some to end or cancel them", code="too_many_jobs", retry_after_seconds=30.0)
+
+
+def _add_job(session: Session, project_id: str, spec: JobSpec, *, now: datetime) -> Job:
+    job = Job(
+        id=new_id("job"), project_id=project_id, state="validating_files", spec=spec_json(spec), spec_version=SPEC_VERSION,
+        model=spec.model, seed=secrets.randbelow(SEED_BELOW) if spec.seed is None else spec.seed, priority=spec.priority or 0,
+        training_file_id=spec.training_file, validation_file_id=spec.validation_file,
+        sources=_sources(session, project_id, spec, now=now),
+        validation_version_id=_validation_version(session, project_id, spec, now=now), created_at=now,
+    )
+    session.add(job)
+    session.flush()
+    return job
+
+
+def _sources(session: Session, project_id: str, spec: JobSpec, *, now: datetime) -> list[dict[str, Any]]:
+    if spec.training_file is not None:
+        file = get_file(session, project_id, spec.training_file, param="training_file")
+        version = datasets.version_for_file(session, project_id, file.id, now=now)
+        return [{"version_id": version.id, "name": file.filename, "weight": 1.0}]
+    sources: list[dict[str, Any]] = []
+    for number, entry in enumerate(spec.datasets or []):
+        param = f"datasets.{number}.dataset"
+        dataset, version = datasets.usable_version(session, project_id, entry.dataset, entry.version, param=param)
+        if any(version.id == source["version_id"] for source in sources):
+            raise InvalidValue(f"{param} names version {version.number} of data set {dataset.id} again; name it once, with the "
+                               "weights added up", param=param)
+        sources.append({"version_id": version.id, "name": dataset.name, "weight": entry.weight})
+    return sources
+
+
+def _validation_version(session: Session, project_id: str, spec: JobSpec, *, now: datetime) -> str | None:
+    if spec.validation_file is None:
+        return None
+    version: DatasetVersion = datasets.version_for_file(session, project_id, spec.validation_file, now=now,
+                                                        param="validation_file")
+    return version.id
+
+
+def _find_repeated(session: Session, project_id: str, idempotency: tuple[str, str], now: datetime) -> Job | None:
+    key, digest = idempotency
+    known = session.get(IdempotencyKey, (project_id, key))
+    if known is None:
+        return None
+    if now - known.created_at >= KEY_LIFE:
+        session.delete(known)
+        session.flush()
+        return None
+    if known.request_digest != digest:
+        raise InvalidValue(f"Idempotency-Key {shown(key)} came before with another body; send the same body, or a new key",
+                           code="idempotency_key_reused")
+    return get_job(session, project_id, known.object_id)
+
+
+def _remember(session: Session, project_id: str, idempotency: tuple[str, str], job_id: str, *, now: datetime) -> None:
+    key, digest = idempotency
+    session.add(IdempotencyKey(project_id=project_id, key=key, request_digest=digest, object_id=job_id, created_at=now))
+    session.flush()
+
+
+__all__ = ["HELD", "PREPARE", "cancel", "find_twin", "get_job", "list_jobs", "list_runs", "spec_json", "submit"]

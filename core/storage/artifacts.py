@@ -1,0 +1,115 @@
+"""Bytes under one folder, by keys that are made from ids.
+
+A key is a relative path such as `files/file-…`; no text of a client's is ever part of one. What appears under a key is whole:
+it was written aside in `.incoming`, fsynced, renamed, and the folder that now names it fsynced too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from core.errors import InvalidValue, Unavailable, shown
+
+INCOMING = ".incoming"
+KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+"""No empty part, none that begins with a dot, and so no way out of the root."""
+
+
+def file_key(file_id: str) -> str:
+    return f"files/{file_id}"
+
+
+def index_key(version_id: str) -> str:
+    return f"indexes/{version_id}"
+
+
+def job_key(job_id: str) -> str:
+    return f"jobs/{job_id}"
+
+
+def run_key(job_id: str, fence: int, run_id: str) -> str:
+    """Name a run's folder with its fence, so that two attempts never share one."""
+    return f"{job_key(job_id)}/runs/{fence:06d}-{run_id}"
+
+
+class Artifacts:
+    """Safe to share between threads and processes: publishing is a rename."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: str) -> Path:
+        """Give the path of `key`; raise InvalidValue for one that would leave the root, also by a link."""
+        if not KEY.fullmatch(key):
+            raise InvalidValue(f"storage key {shown(key)} is no plain relative path; keys are made from ids alone")
+        path = self.root / key
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise InvalidValue(f"storage key {shown(key)} leads out of the storage root; remove the link in its way")
+        return path
+
+    def new_temporary(self) -> Path:
+        """Name a file or folder that is not there yet, on the file system that keys are on."""
+        incoming = self.root / INCOMING
+        incoming.mkdir(parents=True, exist_ok=True)
+        return incoming / secrets.token_hex(16)
+
+    def publish(self, temporary: Path, key: str) -> Path:
+        """Move a finished file or folder under its key, durably; replaces a file that is there."""
+        target = self.path(key)
+        _make_folders(target.parent, self.root)
+        _sync_tree(temporary)
+        os.replace(temporary, target)
+        _sync(target.parent)
+        return target
+
+    def delete(self, key: str) -> None:
+        """Remove a file or folder with all that it holds; safe to call twice."""
+        path = self.path(key)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        self.root.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self.root).free
+
+    def require_space(self, bytes: int, min_free: int) -> None:
+        """Raise Unavailable unless `bytes` more leave `min_free` on the disk."""
+        free = self.free_bytes()
+        if free - bytes < min_free:
+            raise Unavailable(
+                f"the server's disk has {free:,} bytes free; {bytes:,} more would leave less than the {min_free:,} it keeps; "
+                "delete files or old jobs, or ask the operator for space",
+                code="insufficient_storage",
+                retry_after_seconds=30.0,
+            )
+
+
+def _make_folders(folder: Path, root: Path) -> None:
+    """Make `folder` and fsync each parent that got a new entry, so that a power cut does not lose the way to a file."""
+    if folder.is_dir():
+        return
+    if folder != root:
+        _make_folders(folder.parent, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync_tree(path: Path) -> None:
+    if path.is_dir():
+        for child in path.iterdir():
+            _sync_tree(child)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
