@@ -14,6 +14,6 @@ token of an example is never trained on, since nothing predicts it. Pad ids play
 from __future__ import annotations
 
 from core.data.tokens.encoder import TextEncoder, open_encoder
-from core.data.tokens.rows import Encoded, RowEncoder
+from core.data.tokens.rows import Encoded, RowEncoder, RowLeftOut
 
-__all__ = ["Encoded", "RowEncoder", "TextEncoder", "open_encoder"]
+__all__ = ["Encoded", "RowEncoder", "RowLeftOut", "TextEncoder", "open_encoder"]

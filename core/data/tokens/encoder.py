@@ -81,7 +81,7 @@ def _front(tokenizer: tokenizers.Tokenizer) -> tuple[str, ...]:
     whole = tokenizer.encode("a", add_special_tokens=True).ids
     for start in range(len(whole) - len(bare) + 1):
         if whole[start:start + len(bare)] == bare:
-            return tuple(tokenizer.id_to_token(number) for number in whole[:start])
+            return tuple(tokenizer.id_to_token(number) or "" for number in whole[:start])
     return ()
 
 

@@ -17,6 +17,10 @@ _CHARACTERS_PER_TOKEN = 16
 _SLACK_TOKENS = 64
 
 
+class RowLeftOut(RowRefused):
+    """A row that is sound, and that the spec's own rules leave out: for its length, or as nothing in it is trained on."""
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     tokens: Tokens
@@ -51,14 +55,14 @@ class RowEncoder:
     def _finish(self, example: Example, text: str, encoding: tokenizers.Encoding) -> Encoded | RowRefused:
         is_long = len(encoding) > self._max_length
         if is_long and self._overlong == "drop":
-            return RowRefused(f"it has more than {self._max_length} tokens, the most that an example may have here")
+            return RowLeftOut(f"it has more than {self._max_length} tokens, the most that an example may have here")
         try:
             ids = self._encoder.real_ids(encoding)[:self._max_length]
         except DataError as error:
             return RowRefused(error.message)
         mask = self._mask(example, text, encoding)[:self._max_length]
         if not mask.any():
-            return RowRefused(f"nothing in its first {self._max_length} tokens is trained on" if is_long else
+            return RowLeftOut(f"nothing in its first {self._max_length} tokens is trained on" if is_long else
                               "nothing in it is trained on")
         return Encoded(Tokens(example.ref, ids, mask), is_long)
 

@@ -1,0 +1,132 @@
+"""How a batch crosses from the read-ahead process to the run: one anonymous block of shared memory, by descriptor.
+
+    the block   header (JSON), then each micro-batch's ids, loss mask, boundaries and sources, one after another, each
+                filled up to whole 8 bytes
+    a message   kind (1 byte), bytes of the header, bytes in all (8 bytes each); the block's descriptor as ancillary data
+    an answer   bytes in all of a block that was taken (8 bytes)
+
+The block has no name and lives as long as a descriptor or a message holds it: whoever is killed, nothing is left behind.
+Messages keep their borders (SOCK_SEQPACKET).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import orjson
+
+from core.data.spec import Batch, Hole, MicroBatch, Position, RowRef
+
+_MESSAGE = struct.Struct("<BQQ")
+_TAKEN = struct.Struct("<Q")
+_DTYPES = (("ids", np.int32), ("loss_mask", np.bool_), ("boundaries", np.int32), ("sources", np.int32))
+
+
+class Kind(IntEnum):
+    BATCH = 1
+    ERROR = 2
+    END = 3
+
+
+def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
+    """The header of a batch and its arrays, in the order in which they lie in the block."""
+    arrays = [np.ascontiguousarray(getattr(each, name), dtype)
+              for each in batch.micro_batches for name, dtype in _DTYPES]
+    header = {
+        "step": batch.step, "epoch": batch.epoch, "trained_tokens": batch.trained_tokens, "truncated": batch.truncated,
+        "position": batch.position.to_json(),
+        "rows": [(ref.source, ref.row) for ref in batch.rows],
+        "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason) for hole in batch.holes],
+        "lengths": [array.size for array in arrays],
+    }
+    told = orjson.dumps(header)
+    return told + b" " * _filling(len(told)), arrays
+
+
+def unpack_batch(header: bytes, body: memoryview) -> Batch:
+    """The batch again; its arrays are views of `body`."""
+    told = orjson.loads(header)
+    arrays: list[np.ndarray] = []
+    at = 0
+    for number, length in enumerate(told["lengths"]):
+        dtype = np.dtype(_DTYPES[number % len(_DTYPES)][1])
+        arrays.append(np.frombuffer(body, dtype, count=length, offset=at))
+        at += length * dtype.itemsize
+        at += _filling(at)
+    return Batch(
+        step=told["step"], epoch=told["epoch"], trained_tokens=told["trained_tokens"], truncated=told["truncated"],
+        position=Position.from_json(told["position"]),
+        micro_batches=tuple(MicroBatch(*arrays[k:k + len(_DTYPES)]) for k in range(0, len(arrays), len(_DTYPES))),
+        rows=tuple(RowRef(*ref) for ref in told["rows"]),
+        holes=tuple(Hole(RowRef(source, row), line, reason) for source, row, line, reason in told["holes"]),
+    )
+
+
+def send(channel: socket.socket, kind: Kind, header: bytes, arrays: list[np.ndarray]) -> int:
+    """Write a block and hand it over; gives its bytes. Raises OSError when nobody is there to take it."""
+    block = os.memfd_create("headrace-batch", os.MFD_CLOEXEC)
+    try:
+        size = 0
+        for part in (header, *arrays):
+            size += _write_all(block, part)
+            size += _write_all(block, b"\0" * _filling(size))
+        socket.send_fds(channel, [_MESSAGE.pack(kind, len(header), size)], [block])
+        return size
+    finally:
+        os.close(block)
+
+
+def receive(channel: socket.socket) -> tuple[Kind, bytes, memoryview] | None:
+    """Take the next block, copied into memory of our own that may be written; None when the other end is gone."""
+    message, descriptors = _receive_message(channel)
+    if not message or not descriptors:
+        return None
+    try:
+        kind, header_bytes, size = _MESSAGE.unpack(message)
+        content = bytearray(size)
+        _read_all(descriptors[0], memoryview(content))
+    finally:
+        os.close(descriptors[0])
+    return Kind(kind), bytes(content[:header_bytes]), memoryview(content)[header_bytes:]
+
+
+def _receive_message(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """A peer that died with answers unread resets the channel; what it had sent before can be read nevertheless."""
+    try:
+        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE.size, 1)
+    except ConnectionResetError:
+        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE.size, 1)
+    return message, descriptors
+
+
+def _filling(size: int) -> int:
+    return -size % 8
+
+
+def say_taken(channel: socket.socket, size: int) -> None:
+    channel.send(_TAKEN.pack(size), socket.MSG_NOSIGNAL)
+
+
+def hear_taken(channel: socket.socket) -> int | None:
+    """Wait until a block was taken and give its bytes; None when the other end is gone."""
+    answer = channel.recv(_TAKEN.size)
+    return _TAKEN.unpack(answer)[0] if answer else None
+
+
+def _write_all(descriptor: int, part: Any) -> int:
+    view = memoryview(part).cast("B") if len(part) else memoryview(b"")
+    written = 0
+    while written < len(view):
+        written += os.write(descriptor, view[written:])
+    return written
+
+
+def _read_all(descriptor: int, into: memoryview) -> None:
+    read = 0
+    while read < len(into):
+        read += os.preadv(descriptor, [into[read:]], read)
