@@ -15,10 +15,8 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -26,14 +24,13 @@ import orjson
 
 from core import errors
 from core.data.ahead.wire import Kind, receive, say_taken, unpack_batch
+from core.data.process import bare_environment, python_command
 from core.data.spec import Batch, Position, StreamSpec
 from core.errors import HeadraceError, RunInterrupted
 
 __all__ = ["DEFAULT_BYTE_BUDGET", "ReadAhead", "read_ahead"]
 
 DEFAULT_BYTE_BUDGET = 64 * 1024 * 1024
-_ROOT = str(Path(__file__).resolve().parents[3])
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 _LAST_WORDS_BYTES = 2000
 _END_SECONDS = 1.0
 
@@ -121,22 +118,14 @@ class ReadAhead:
 
 def _start(channel: socket.socket, last_words: IO[bytes], told: bytes) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "core.data.ahead", str(channel.fileno()), str(os.getpid())],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=last_words, pass_fds=[channel.fileno()], env=_environment(),
+        python_command("core.data.ahead", str(channel.fileno()), str(os.getpid())), stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=last_words, pass_fds=[channel.fileno()], env=bare_environment(),
     )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it ended at once; the first read says how
         process.stdin.write(told)
         process.stdin.close()
     return process
-
-
-def _environment() -> dict[str, str]:
-    """What the process needs to run, and no more: no key of the run's environment reaches it."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    path = os.pathsep.join([_ROOT, *filter(None, [kept.get("PYTHONPATH")])])
-    return {**kept, "PYTHONPATH": path, "PYTHONUTF8": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def _told_error(header: bytes) -> HeadraceError:

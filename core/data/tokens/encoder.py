@@ -50,8 +50,14 @@ class TextEncoder:
             raise DataError(f"the tokenizer makes its control token {spelled} out of ordinary text")
         return self._real_ids[ids]
 
-    def decode(self, number: int) -> str:
-        return self._tokenizer.decode([number], skip_special_tokens=False)
+    def decode(self, numbers: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(numbers), skip_special_tokens=False)
+
+    def decode_one(self, number: int) -> str:
+        """The text of one token, with the space that decoders leave out at the start of a text."""
+        text = self.decode([number])
+        is_after_space = (self._tokenizer.id_to_token(number) or "").startswith("▁")
+        return f" {text}" if is_after_space and not text.startswith(" ") else text
 
     def _back_from_twins(self, stand_ins: dict[str, int]) -> np.ndarray:
         """A table from every id to the model's own; itself but for the twins."""
