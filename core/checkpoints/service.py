@@ -1,7 +1,7 @@
 """Checkpoints: record one whose files are whole, list what clients see, give what can be restored, prune the rest.
 
-A job's history is one line of steps. When a run had to begin again before an earlier run's checkpoint, that checkpoint's files did not
-verify; as the new run reaches its step, the old row is superseded, so no step is listed twice.
+A job's history is one line of steps. When a run had to begin again before an earlier run's checkpoint, that checkpoint's
+files did not verify; as the new run reaches its step, the old row is superseded, so no step is listed twice.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def prune(session: Session, job: Job, *, keep: int = KEEP_RECOVERY, now: datetim
         old.deleted_at = now
     session.flush()
     live = {c.folder_key for c in live_checkpoints(session, job.id)}
-    dropped = session.scalars(select(Checkpoint.folder_key).where(Checkpoint.job_id == job.id, Checkpoint.deleted_at.is_not(None)))
+    query = select(Checkpoint.folder_key).where(Checkpoint.job_id == job.id, Checkpoint.deleted_at.is_not(None))
+    dropped = session.scalars(query)
     return [key for key in dropped if key not in live]
 
 

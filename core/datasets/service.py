@@ -74,7 +74,8 @@ def get_trainable_file(session: Session, project_id: str, file_id: str, *, param
 
 
 def list_datasets(session: Session, project_id: str, *, after: str | None, limit: int) -> Page[Dataset]:
-    query = select(Dataset).where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None), Dataset.is_implicit.is_(False))
+    is_shown = (Dataset.deleted_at.is_(None), Dataset.is_implicit.is_(False))
+    query = select(Dataset).where(Dataset.project_id == project_id, *is_shown)
     seen = get_dataset(session, project_id, after, param="after") if after is not None else None
     return read_page(session, query, table=Dataset, after=seen, limit=limit)
 
@@ -129,8 +130,8 @@ def delete_dataset(session: Session, project_id: str, dataset_id: str, *, now: d
     jobs = unfinished_jobs_on(session, project_id, [v.id for v in versions_of(session, dataset.id)])
     if jobs:
         named = ", ".join(jobs[:SHOWN_JOBS]) + (", …" if len(jobs) > SHOWN_JOBS else "")
-        raise IllegalMove(f"data set {dataset.id} is used by {len(jobs)} unfinished jobs ({named}); wait for them or cancel them",
-                          code="dataset_in_use")
+        raise IllegalMove(f"data set {dataset.id} is used by {len(jobs)} unfinished jobs ({named}); wait for them or cancel "
+                          "them", code="dataset_in_use")
     dataset.deleted_at = now
     session.flush()
     return dataset

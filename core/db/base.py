@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time: `timestamptz` on PostgreSQL; on SQLite a text of fixed width, so that comparing texts compares times."""
+    """An aware UTC time: `timestamptz` on PostgreSQL; on SQLite a text of fixed width: comparing texts compares times."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

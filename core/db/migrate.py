@@ -1,7 +1,8 @@
 """Bring a database to the newest schema, once, also when several processes start together.
 
-The whole upgrade is one transaction under a lock: on SQLite the database's only write lock, on PostgreSQL an advisory one that ends
-with the transaction. Who comes second waits, then finds nothing to do. A kill in the middle leaves the old schema.
+The whole upgrade is one transaction under a lock: on SQLite the database's only write lock, on PostgreSQL an advisory one
+that ends with the transaction. Who comes second waits, then finds nothing to do. A kill in the middle leaves the old
+schema.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def require_current(engine: Engine) -> None:
     """Raise ConfigurationError unless the database has this release's schema."""
     found, needed = current_revision(engine), head_revision()
     if found != needed:
-        raise ConfigurationError(f"the database has schema {found or 'none'}, this release needs {needed}; run `headrace migrate`")
+        raise ConfigurationError(f"the database has schema {found or 'none'}, this release needs {needed}; "
+                                 "run `headrace migrate`")
 
 
 def alembic_config() -> Config:

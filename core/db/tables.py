@@ -15,6 +15,6 @@ from core.workers.models import RoleLease, Worker
 metadata = Base.metadata
 
 __all__ = [
-    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetVersion", "Device", "Event", "IdempotencyKey", "Job", "Model", "Project",
-    "RoleLease", "Run", "StoredFile", "Worker", "metadata",
+    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetVersion", "Device", "Event", "IdempotencyKey", "Job", "Model",
+    "Project", "RoleLease", "Run", "StoredFile", "Worker", "metadata",
 ]

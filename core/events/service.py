@@ -1,8 +1,8 @@
 """The log of a job: append, and read after an entry.
 
-Numbers come from the job's row: one UPDATE takes as many as are written, and holds the row until the transaction ends. So numbers
-have no gap and no repeat, whoever writes, and a reader that saw n has seen all up to n. Steps that the log already holds are left
-out before numbers are taken, under the same hold: a step trained again after a kill is reported once.
+Numbers come from the job's row: one UPDATE takes as many as are written, and holds the row until the transaction ends. So
+numbers have no gap and no repeat, whoever writes, and a reader that saw n has seen all up to n. Steps that the log already
+holds are left out before numbers are taken, under the same hold: a step trained again after a kill is reported once.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def seen_number(session: Session, job_id: str, after: str) -> int:
     """Tell the number of the event `after` of this job; raise InvalidValue for one that the job does not have."""
     ref = parse_event_id(after)
     if ref.job_id != job_id or session.get(Event, (job_id, ref.number)) is None:
-        raise InvalidValue(f"event {shown(after)} is not in the log of job {job_id}; use the id of one of its events", param="after")
+        raise InvalidValue(f"event {shown(after)} is not in the log of job {job_id}; use the id of one of its events",
+                           param="after")
     return ref.number
 
 

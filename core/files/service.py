@@ -1,7 +1,7 @@
 """Files: record one whose bytes are stored, look it up, list, delete.
 
-A delete answers at once: the file is gone for clients, and a chore frees its bytes when no unfinished job and no registered data
-set needs them.
+A delete answers at once: the file is gone for clients, and a chore frees its bytes when no unfinished job and no registered
+data set needs them.
 """
 
 from __future__ import annotations

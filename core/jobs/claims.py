@@ -1,11 +1,12 @@
 """A worker's right to a job: claim, renew, write under it, settle; and what takes it away.
 
-Invariants, whatever processes do: at most one run holds a job; each claim raises the job's fence, so of two runs the later has the
-larger; a run that was ended by anyone can change nothing afterwards (LeaseLost); a job that is not finished is held by a run or
-waits. Rows are locked in one order, job before run before devices, so two of these verbs never wait for each other.
+Invariants, whatever processes do: at most one run holds a job; each claim raises the job's fence, so of two runs the later
+has the larger; a run that was ended by anyone can change nothing afterwards (LeaseLost); a job that is not finished is held
+by a run or waits. Rows are locked in one order, job before run before devices, so two of these verbs never wait for each
+other.
 
-A lease that lapsed by the clock is still held until someone ends it: whoever ends it moves the job in the same transaction, and a
-supervisor that renews first goes on undisturbed.
+A lease that lapsed by the clock is still held until someone ends it: whoever ends it moves the job in the same transaction,
+and a supervisor that renews first goes on undisturbed.
 """
 
 from __future__ import annotations

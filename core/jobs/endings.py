@@ -7,7 +7,7 @@
 | failed by the user's data or settings, or by memory after less was tried | failed, with the run's error |
 | anything else, a pause was asked for | paused |
 | handed back (its worker stops) | queued, due at once; no bad end |
-| failed by the infrastructure, interrupted, lost | queued, due after a growing wait; the third in a row without a new step: failed |
+| failed by the infrastructure, interrupted, lost | queued, due after a growing wait; the third without a new step: failed |
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def _give_up(session: Session, job: Job, run: Run, ending: Ending, now: datetime
 
 
 def _pause(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
-    return move(session, job.id, "paused", code="job.paused", message=f"The job is paused after step {job.step}", now=now, **_FREE)
+    return move(session, job.id, "paused", code="job.paused", now=now, **_FREE,
+                message=f"The job is paused after step {job.step}")
 
 
 def _hand_back(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:

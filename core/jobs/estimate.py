@@ -1,7 +1,7 @@
 """How fast a run is and when it ends, from the figures of its steps.
 
-Rates are exponential averages over steps of tokens and of seconds apart, and their quotient is shown, so a slow step counts by its
-time. The first steps of a run, which load and compile, fade within some tens of steps.
+Rates are exponential averages over steps of tokens and of seconds apart, and their quotient is shown, so a slow step counts
+by its time. The first steps of a run, which load and compile, fade within some tens of steps.
 """
 
 from __future__ import annotations

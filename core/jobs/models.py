@@ -37,7 +37,7 @@ class Job(Base):
     """[{"version_id", "name", "weight"}]: the data set versions that it trains on, fixed at submit."""
     validation_version_id: Mapped[str | None]
     resolved: Mapped[dict[str, Any] | None]
-    """All that "auto" became, and the plan: n_epochs, batch_size, learning_rate_multiplier, total_steps, rows …; None until queued."""
+    """All that "auto" became, and the plan: n_epochs, batch_size, learning_rate, total_steps, rows …; None until queued."""
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]

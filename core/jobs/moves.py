@@ -1,6 +1,7 @@
 """A move of a job: one conditional UPDATE, with its event in the same transaction.
 
-The condition is the table of legal moves itself, so of two that race one changes the row and the other is told where the job stands.
+The condition is the table of legal moves itself, so of two that race one changes the row and the other is told where the
+job stands.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from core.jobs.states import FINISHED, State, sources_of
 
 def move(session: Session, job_id: str, to: State, *, code: str, message: str, now: datetime, level: str = "info",
          data: dict[str, Any] | None = None, **changes: Any) -> Job:
-    """Move a job, with further changes of its row, and log it. Raise IllegalMove, with the present state, when the table forbids it.
+    """Move a job, with further changes of its row, and log it; raise IllegalMove, with the present state, for a forbidden one.
 
     A move to a finished state sets `finished_at`, and its message is the last entry of the log."""
     if to in FINISHED:

@@ -1,7 +1,7 @@
 """From validating_files to queued: when all versions are ready, every "auto" becomes a number and the steps are counted.
 
-Nothing is read but the indexes, so preparing takes milliseconds for any size of data. What stands in the way ends the job with words
-that name the file, the lines and what to do.
+Nothing is read but the indexes, so preparing takes milliseconds for any size of data. What stands in the way ends the job
+with words that name the file, the lines and what to do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FEW_ROWS = 10
 
 
 def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetime) -> Prepared:
-    """Bring a job to queued or failed; "waiting" while a version is being indexed, "gone" when it is past this. Safe to repeat."""
+    """Bring a job to queued or failed; "waiting" while a version is indexed, "gone" when it is past this. Safe to repeat."""
     job = lock_job(session, job_id)
     if job is None or job.state != "validating_files":
         return "gone"
@@ -51,15 +51,16 @@ def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetim
 
 
 def check_version(job: Job, version: DatasetVersion, *, param: str) -> None:
-    """Raise DataError for a version that the job cannot train on: failed, without a good row, or with faults it does not skip."""
+    """Raise DataError for a version that the job cannot train on: one that failed, or has faults it does not skip."""
     code = "invalid_validation_file" if param == "validation_file" else "invalid_training_file"
     if version.status == "failed":
         error = version.error or {}
-        raise DataError(f"{param}: {error.get('message', 'its rows could not be read')}", code=error.get("code") or code, param=param)
+        message = f"{param}: {error.get('message', 'its rows could not be read')}"
+        raise DataError(message, code=error.get("code") or code, param=param)
     faulty = version.faulty_rows or 0
     if faulty and options_of(job).on_bad_row == "fail":
-        raise DataError(f"{param} has {faulty} faulty rows of {version.rows}: {faults_in_words(version.report)}; correct them, or "
-                        "let the job skip them with options.on_bad_row 'skip'", code=code, param=param)
+        raise DataError(f"{param} has {faulty} faulty rows of {version.rows}: {faults_in_words(version.report)}; correct them, "
+                        "or let the job skip them with options.on_bad_row 'skip'", code=code, param=param)
 
 
 def faults_in_words(report: dict[str, Any] | None) -> str:
@@ -84,8 +85,8 @@ def plan(job: Job, versions: dict[str, DatasetVersion], *, artifacts: Artifacts,
     train, _ = build_streams(job, versions, artifacts=artifacts, base=base)
     counted = _count(train)
     if not 0 < counted.total_steps <= MAX_STEPS:
-        raise DataError(f"the plan has {counted.total_steps:,} steps; at most {MAX_STEPS:,} can be run; ask for fewer epochs or a "
-                        "larger batch_size", code="invalid_value", param="hyperparameters.n_epochs")
+        raise DataError(f"the plan has {counted.total_steps:,} steps; at most {MAX_STEPS:,} can be run; ask for fewer epochs "
+                        "or a larger batch_size", code="invalid_value", param="hyperparameters.n_epochs")
     return {**resolved, "total_steps": counted.total_steps, "epoch_ends": list(counted.epoch_ends)}
 
 
@@ -110,6 +111,7 @@ def _fail(session: Session, job: Job, error: HeadraceError, *, now: datetime) ->
 
 def _queue(session: Session, job: Job, resolved: dict[str, Any], *, now: datetime) -> None:
     few = "" if resolved["rows"] >= FEW_ROWS else f"; {resolved['rows']} rows are few, results improve from {FEW_ROWS} on"
-    move(session, job.id, "queued", code="job.queued", now=now, level="warn" if few else "info", queued_at=now, resolved=resolved,
-         total_steps=resolved["total_steps"], data={"total_steps": resolved["total_steps"], "rows": resolved["rows"]},
+    move(session, job.id, "queued", code="job.queued", now=now, level="warn" if few else "info", queued_at=now,
+         resolved=resolved, total_steps=resolved["total_steps"],
+         data={"total_steps": resolved["total_steps"], "rows": resolved["rows"]},
          message=f"Files are valid: {resolved['rows']} rows, {resolved['total_steps']} steps; the job waits for a worker{few}")

@@ -70,7 +70,8 @@ def holding_runs(session: Session, worker_id: str | None = None) -> list[Run]:
 def unfinished_jobs_on(session: Session, project_id: str, version_ids: Iterable[str]) -> list[str]:
     """Unfinished jobs of the project that read one of these data set versions."""
     wanted = set(version_ids)
-    query = select(Job.id, Job.sources, Job.validation_version_id).where(Job.project_id == project_id, Job.state.in_(UNFINISHED))
+    query = select(Job.id, Job.sources, Job.validation_version_id)
+    query = query.where(Job.project_id == project_id, Job.state.in_(UNFINISHED))
     rows = session.execute(query.order_by(Job.created_at))
     return [job_id for job_id, sources, validation in rows if wanted & _versions(sources, validation)]
 

@@ -1,7 +1,7 @@
 """Jobs as clients use them: submit, look up, list, cancel.
 
-A submit is one transaction: the job, its first events, the chore that prepares it, and the key that makes its repetition harmless. It
-holds the project's row, so limits and repeated keys are decided one submit at a time.
+A submit is one transaction: the job, its first events, the chore that prepares it, and the key that makes its repetition
+harmless. It holds the project's row, so limits and repeated keys are decided one submit at a time.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def list_jobs(session: Session, project_id: str, *, after: str | None, limit: in
 
 
 def cancel(session: Session, project_id: str, job_id: str, *, now: datetime) -> Job:
-    """End a job: at once when it waits; otherwise mark it for its supervisor. Asking again while the mark stands changes nothing."""
+    """End a job: at once when it waits; otherwise mark it for its supervisor. Asking again is no change."""
     get_job(session, project_id, job_id)
     job = lock_job(session, job_id)
     assert job is not None

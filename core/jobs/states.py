@@ -17,8 +17,8 @@ paused
 succeeded
     All steps done, the final checkpoint recorded, the model on the list. For ever.
 failed
-    Ended with `error`: the data or settings were at fault, memory did not suffice, or it ended badly too often without progress.
-    For ever.
+    Ended with `error`: the data or settings were at fault, memory did not suffice, or it ended badly too often without
+    progress. For ever.
 cancelled
     Ended because a user asked. For ever.
 

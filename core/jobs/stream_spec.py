@@ -23,14 +23,15 @@ def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, artifacts
                   micro_batch_tokens: int = 0) -> tuple[StreamSpec, StreamSpec | None]:
     """Build the training stream, and the validation stream when the job asks for one.
 
-    `versions` are the job's, by id, all ready. `job.resolved` gives epochs and batch size; a job without it gets 1 of each, to be
-    counted. `micro_batch_tokens` 0 means as many as one example may have."""
+    `versions` are the job's, by id, all ready. `job.resolved` gives epochs and batch size; a job without it gets 1 of each, to
+    be counted. `micro_batch_tokens` 0 means as many as one example may have."""
     spec = spec_of(job)
     sources = tuple(_source(entry["name"], versions[entry["version_id"]], artifacts) for entry in named_sources(job))
     weights = tuple(float(entry["weight"]) for entry in job.sources)
     fraction = spec.validation_split or 0.0
     common = _common(job, spec, base, micro_batch_tokens)
-    train = StreamSpec(sources=sources, mixture=(MixtureEntry(1, weights),), validation_fraction=fraction, part="train", **common)
+    mixture = (MixtureEntry(1, weights),)
+    train = StreamSpec(sources=sources, mixture=mixture, validation_fraction=fraction, part="train", **common)
     if job.validation_version_id is not None:
         source = _source("validation_file", versions[job.validation_version_id], artifacts)
         return train, _validation((source,), (1.0,), "whole", 0.0, common)
@@ -89,7 +90,7 @@ def _validation(sources: tuple[SourceSpec, ...], weights: tuple[float, ...], par
 
 
 def _source(name: str, version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
-    assert version.index_key is not None and version.row_format is not None
+    assert version.index_key is not None
     return SourceSpec(name=name, path=str(artifacts.path(file_key(version.file_id))),
                       index_path=str(artifacts.path(version.index_key)), format=version.row_format,  # pyright: ignore[reportArgumentType]
                       digest=version.digest or "")

@@ -26,8 +26,8 @@ def check_base_name(name: str) -> str:
     parts = name.split("/")
     if not BASE_NAME.fullmatch(name) or any(part in ("", ".", "..") for part in parts):
         raise InvalidValue(
-            f"model name {shown(name)} is not usable; a name is 1 to 128 of A-Z a-z 0-9 . _ - /, begins with a letter or digit, "
-            "and has no empty or dotted part", param="name")
+            f"model name {shown(name)} is not usable; a name is 1 to 128 of A-Z a-z 0-9 . _ - /, begins with a letter or "
+            "digit, and has no empty or dotted part", param="name")
     return name
 
 

@@ -75,6 +75,6 @@ def is_deleted(session: Session, name: str) -> bool:
 def unfinished_jobs_under(session: Session, base: str) -> list[str]:
     """Unfinished jobs, of any project, that train on this base model or on one made from it."""
     tuned = select(Model.name).where(Model.base_model == base)
-    query = select(Job.id).where(Job.state.in_(UNFINISHED),
-                                 or_(Job.model == base, Job.model.in_(tuned), Job.model.startswith(f"ft:{base}:", autoescape=True)))
+    is_under = or_(Job.model == base, Job.model.in_(tuned), Job.model.startswith(f"ft:{base}:", autoescape=True))
+    query = select(Job.id).where(Job.state.in_(UNFINISHED), is_under)
     return list(session.scalars(query.order_by(Job.created_at)))

@@ -1,7 +1,7 @@
 """Models: the operator's list of base models, and what jobs made of them.
 
-A client names a model three ways: a base model's name, a fine-tuned model's, or a checkpoint's. `resolve_base` turns each into the
-base to load and the checkpoint to begin from.
+A client names a model three ways: a base model's name, a fine-tuned model's, or a checkpoint's. `resolve_base` turns each
+into the base to load and the checkpoint to begin from.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ResolvedModel:
 
 
 def add_base_model(session: Session, *, name: str, folder: str, digest: str, facts: dict[str, Any], now: datetime) -> Model:
-    """Put a base model on the list. The same name and digest again is no change but for its folder; another digest is refused."""
+    """Put a base model on the list. The same name and digest again changes its folder; another digest is refused."""
     check_base_name(name)
     known = session.get(Model, name)
     if known is not None and known.deleted_at is None and known.digest != digest:

@@ -75,6 +75,6 @@ def forget_stopped(session: Session, *, before: datetime) -> int:
 
 
 def _write(session: Session, worker_id: str, *, seen_at: datetime) -> None:
-    query = update(Worker).where(Worker.id == worker_id, Worker.stopped_at.is_(None)).values(seen_at=seen_at).returning(Worker.id)
-    if session.execute(query, execution_options={"synchronize_session": False}).first() is None:
+    query = update(Worker).where(Worker.id == worker_id, Worker.stopped_at.is_(None)).values(seen_at=seen_at)
+    if session.execute(query.returning(Worker.id), execution_options={"synchronize_session": False}).first() is None:
         raise LeaseLost(f"worker {worker_id} is not announced any more; start it again under a fresh id")
