@@ -76,6 +76,18 @@ class StepDone(Line):
 
 
 @dataclass(frozen=True)
+class MemoryRecovered(Line):
+    """A step ran out of memory and goes on with the same rows in smaller micro-batches."""
+
+    kind = "memory_recovered"
+    step: int
+    micro_batches: int
+    """How many the step has now."""
+    limit_tokens: int
+    """Tokens of a micro-batch of several examples, at most, from now on."""
+
+
+@dataclass(frozen=True)
 class RowSkipped(Line):
     kind = "row_skipped"
     step: int
@@ -146,7 +158,8 @@ class Stop(Line):
 
 
 REPORTS: dict[str, type[Line]] = {
-    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, RowSkipped, Sampled, Saved, Stopped, Finished, Failed)
+    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, RowSkipped, Sampled, Saved, Stopped,
+                       Finished, Failed)
 }
 COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Ping, Stop)}
 

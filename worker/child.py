@@ -1,0 +1,128 @@
+"""A training child's ties to its supervisor: it reports on a descriptor, hears commands on standard input, and dies with it.
+
+A thread reads the commands, so a stop is heard in every phase, and a silence too. Under a supervisor (`HEADRACE_REPORT_FD` is
+set) the child ends at once when its standard input closes, when it hears nothing for 15 seconds (a frozen supervisor may have
+lost its lease), or when the thread that started it dies (PR_SET_PDEATHSIG is tied to that thread, so a supervisor starts
+children from one that lives as long as they do). Run by hand, reports go to standard output and nothing is awaited.
+
+Before anything is trained there is nothing to save, so a stop ends the process from that thread: a load of minutes cannot
+delay it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from worker.reports import Line, Ping, Stop, Stopped, read_command
+
+SILENCE_SECONDS = 15.0
+PR_SET_PDEATHSIG = 1
+REPORT_FD, PARENT_PID = "HEADRACE_REPORT_FD", "HEADRACE_PARENT_PID"
+
+
+class Child:
+    """Reports out, commands in. Safe to use from any thread."""
+
+    def __init__(self, *, report_fd: int, command_fd: int, is_supervised: bool,
+                 silence_seconds: float = SILENCE_SECONDS) -> None:
+        self._report_fd, self._command_fd = report_fd, command_fd
+        self._is_supervised, self._silence_seconds = is_supervised, silence_seconds
+        self._stopping = threading.Event()
+        self._writing = threading.Lock()
+        self._unstarted_step: int | None = 0
+        self._starting = threading.Lock()
+        self._on_stop: list[Callable[[], None]] = []
+
+    def report(self, line: Line) -> None:
+        """Write one report; a supervisor that is gone ends this process."""
+        rest = memoryview(line.to_line())
+        with self._writing:
+            while rest:
+                try:
+                    rest = rest[os.write(self._report_fd, rest):]
+                except BrokenPipeError:
+                    leave("nobody reads the reports")
+
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def on_stop(self, call: Callable[[], None]) -> None:
+        """Call this from the listening thread when a stop arrives: to end what the main thread may be waiting for."""
+        self._on_stop.append(call)
+
+    def stands_at(self, step: int) -> None:
+        """Say where the run stands as long as it has not begun: what a stop is answered with."""
+        self._unstarted_step = step
+
+    def begins(self) -> None:
+        """From here on there may be something to save: a stop is left to the training loop."""
+        with self._starting:
+            self._unstarted_step = None
+
+    def listen(self) -> None:
+        """Start the thread that hears commands."""
+        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+
+    def _listen(self) -> None:
+        rest, heard_at = b"", time.monotonic()
+        while True:
+            left = heard_at + self._silence_seconds - time.monotonic() if self._is_supervised else None
+            ready, _, _ = select.select([self._command_fd], [], [], None if left is None else max(0.0, left))
+            if not ready:
+                leave(f"heard nothing for {self._silence_seconds:.0f} seconds")
+            arrived = os.read(self._command_fd, 65536)
+            if not arrived:
+                if self._is_supervised:
+                    leave("the supervisor is gone")
+                return
+            heard_at = time.monotonic()
+            *lines, rest = (rest + arrived).split(b"\n")
+            for line in filter(None, lines):
+                self._obey(read_command(line))
+
+    def _obey(self, command: Line) -> None:
+        if isinstance(command, Ping):
+            return
+        if not isinstance(command, Stop):
+            raise TypeError(f"unknown command {command}")
+        self._stopping.set()
+        with self._starting:
+            if self._unstarted_step is not None:
+                self.report(Stopped(self._unstarted_step))
+                os._exit(0)
+        for call in self._on_stop:
+            call()
+
+
+def open_child() -> Child:
+    """Tie this process to its supervisor, if it has one, and start to listen."""
+    told = os.environ.get(REPORT_FD)
+    if told is None:
+        child = Child(report_fd=sys.stdout.fileno(), command_fd=sys.stdin.fileno(), is_supervised=False)
+    else:
+        die_with_parent(os.environ.get(PARENT_PID))
+        os.set_inheritable(int(told), False)
+        child = Child(report_fd=int(told), command_fd=sys.stdin.fileno(), is_supervised=True)
+    child.listen()
+    return child
+
+
+def die_with_parent(parent_pid: str | None) -> None:
+    """Ask the kernel to kill this process when its parent dies; `parent_pid` tells whether it has died already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if parent_pid is not None and os.getppid() != int(parent_pid):
+        leave("the supervisor is gone")
+
+
+def leave(why: str) -> NoReturn:
+    """End at once, from any thread: the lease is someone else's, or soon will be."""
+    os.write(2, f"child.left why={why!r}\n".encode())
+    os._exit(1)

@@ -1,0 +1,164 @@
+"""The training child: `python -m worker.run SPEC`, from a RunSpec in a JSON file to an adapter in a folder.
+
+It knows folders and numbers: no database, no Redis, no key. In order: read the spec, tie up with the supervisor, read where the
+run stands, start the read-ahead process, and only then import torch, so that the first batch is ready when the model is.
+Every ending is one report: Finished, Stopped, or Failed with whose fault it is; the traceback goes to standard error.
+Exit code 0 after Finished and Stopped, 1 after Failed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.data.ahead import ReadAhead, read_ahead
+from core.data.spec import Batch, Position, StreamSpec
+from core.errors import DataError, HeadraceError, OutOfMemory, RequestError, RunRejected
+from core.specs.run import RunSpec
+from worker.child import Child, open_child
+from worker.reports import Alive, Failed, FailureKind, PhaseChanged, Started
+from worker.training.state import State, read_state
+
+if TYPE_CHECKING:
+    from worker.training.loop import Training
+
+READ_AHEAD_BYTES = 32 << 20
+
+
+QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Nothing is fetched, and no library draws bars into the log."""
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m worker.run SPEC", file=sys.stderr)
+        return 2
+    child = open_child()
+    os.environ.update(QUIET)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        run(RunSpec.model_validate_json(Path(arguments[0]).read_bytes()), child)
+    except BaseException as error:
+        traceback.print_exc()
+        child.report(failure(error))
+        return 1
+    return 0
+
+
+def run(spec: RunSpec, child: Child) -> None:
+    """Train what is left of `spec`; returns after Finished or Stopped was reported."""
+    child.report(PhaseChanged("loading"))
+    stream = StreamSpec.from_json(spec.stream)
+    state = where_it_stands(spec, stream)
+    child.stands_at(state.step)
+    with ExitStack() as opened:
+        ahead = None
+        if state.step < spec.total_steps:
+            ahead = opened.enter_context(read_ahead(stream, state.position, byte_budget=READ_AHEAD_BYTES))
+            child.on_stop(_ending(ahead.pid))
+        training, restored = _build(spec, stream, state, child, opened)
+        child.begins()
+        training.run(iter(ahead or ()), wait_seconds=_waited(ahead), random_state=restored)
+
+
+def _ending(pid: int) -> Callable[[], None]:
+    """What ends the read-ahead process, so that a stop is not kept waiting for a batch; harmless once it is gone."""
+    held = os.pidfd_open(pid)
+
+    def end() -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(held, signal.SIGKILL)
+
+    return end
+
+
+def where_it_stands(spec: RunSpec, stream: StreamSpec) -> State:
+    if spec.resume_from is None:
+        return State(position=Position())
+    return read_state(Path(spec.resume_from), fingerprint=stream.fingerprint(), schedule=schedule_of(spec))
+
+
+def schedule_of(spec: RunSpec) -> dict:
+    """What must not change between two runs of a job, beside the stream."""
+    return {"total_steps": spec.total_steps, **spec.optimizer.model_dump()}
+
+
+def failure(error: BaseException) -> Failed:
+    """Say whose fault an ending is: the user's, the memory's, or the infrastructure's."""
+    if isinstance(error, (DataError, RunRejected, RequestError)):
+        return _failed("user", error)
+    if isinstance(error, (OutOfMemory, MemoryError)) or type(error).__name__ == "OutOfMemoryError":
+        return _failed("memory", error)
+    return _failed("infrastructure", error)
+
+
+def _failed(kind: FailureKind, error: BaseException) -> Failed:
+    if isinstance(error, HeadraceError):
+        return Failed(kind, error.code, error.message, error.param)
+    code = "out_of_memory" if kind == "memory" else "storage_full" if getattr(error, "errno", None) == 28 else "run_interrupted"
+    return Failed(kind, code, f"{type(error).__name__}: {error}"[:500])
+
+
+def _build(spec: RunSpec, stream: StreamSpec, state: State, child: Child, opened: ExitStack
+           ) -> tuple[Training, dict | None]:
+    """Import torch and build all that trains; the random state of the checkpoint is handed on, to be restored last."""
+    from worker.training.device import open_device
+
+    child.report(Alive(1))
+    from worker.training.checkpointing import Saver, restore
+    from worker.training.loop import Surroundings, Training
+    from worker.training.model import build_model
+    from worker.training.optimizer import build_optimizer
+    from worker.training.sampling import Sampler
+
+    child.report(Alive(2))
+    device = open_device(spec.device, spec.dtype, threads=spec.threads, seed=spec.seed)
+    base = Path(spec.base_model)
+    model = build_model(
+        base, device=device, lora=spec.lora, base_model_name=spec.base_model_name,
+        initial_adapter=Path(spec.initial_adapter) if spec.initial_adapter else None,
+        gradient_checkpointing=spec.gradient_checkpointing)
+    child.report(Alive(3))
+    optimizer = build_optimizer(model.parameters, spec.optimizer, total_steps=spec.total_steps,
+                                is_scaled=device.is_cuda and spec.dtype == "fp16")
+    restored = restore(Path(spec.resume_from), model, optimizer) if spec.resume_from else None
+    if optimizer.scaler is not None and state.scaler:
+        optimizer.scaler.load_state_dict(state.scaler)
+    saver = Saver(Path(spec.folder), base_model=base, fingerprint=stream.fingerprint(), schedule=schedule_of(spec),
+                  report=child.report)
+    sampler = Sampler(base, spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts else None
+    child.report(Started(
+        from_step=state.step, total_steps=spec.total_steps, parameters=model.base_parameters,
+        trainable_parameters=sum(p.numel() for p in model.parameters.values()), device=spec.device, dtype=spec.dtype,
+        warnings=[] if model.can_pack else ["this architecture cannot share a row between examples; each goes alone"]))
+    training = Training(
+        spec, state, model=model, optimizer=optimizer, saver=saver, names=[source.name for source in stream.sources],
+        validation=_validation(spec, opened), sampler=sampler, around=Surroundings(child.report, child.is_stopping))
+    return training, restored
+
+
+def _validation(spec: RunSpec, opened: ExitStack) -> Callable[[], Iterator[Batch]] | None:
+    """Open the held-out rows once; each evaluation reads them from the start."""
+    if spec.validation is None:
+        return None
+    from core.data.pipeline import open_stream
+
+    stream = opened.enter_context(open_stream(StreamSpec.from_json(spec.validation)))
+    return (lambda: iter(stream.batches(Position()))) if stream.plan.total_steps else None
+
+
+def _waited(ahead: ReadAhead | None) -> Callable[[], float]:
+    return (lambda: ahead.wait_seconds) if ahead else (lambda: 0.0)
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(status)

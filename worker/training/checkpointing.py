@@ -1,0 +1,157 @@
+"""The state of a step's border → a folder that survives anything, and back.
+
+A save is a snapshot in memory (at the border, while training waits) and a write (in a thread, while training goes on):
+
+1. files into `checkpoints/.tmp-…`, each fsynced, the manifest last;
+2. the folder renamed to its final name, its parent fsynced;
+3. only then is it reported.
+
+A crash at any moment leaves a whole checkpoint or a `.tmp-…` that the next start removes. One write runs at a time; the next
+save waits for it. Recovery points are the child's own: the last two are kept. Reading back trusts nothing that the manifest
+does not vouch for and unpickles nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.storage import manifest
+from worker.model_folder import TOKENIZER_FILES
+from worker.reports import CheckpointKind, Line, Saved
+from worker.training.model import Model, adapter_files, load_adapter
+from worker.training.optimizer import Optimizer
+from worker.training.state import State
+
+RECOVERY = "-recovery"
+KEPT_RECOVERIES = 2
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything a checkpoint holds, apart from the run that goes on."""
+
+    state: State
+    adapter: dict[str, torch.Tensor]
+    adapter_config: bytes
+    moments: dict[str, torch.Tensor]
+    random_state: dict[str, torch.Tensor]
+
+
+def snapshot(state: State, model: Model, optimizer: Optimizer, random_state: dict[str, torch.Tensor]) -> Snapshot:
+    """Copy the run's tensors to the host."""
+    adapter, config = adapter_files(model)
+    return Snapshot(state, _copied(adapter), config, _copied(optimizer.tensors()), random_state)
+
+
+def restore(folder: Path, model: Model, optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """Put a verified checkpoint's tensors in place; return its random state, which the caller restores last."""
+    load_adapter(model.peft, load_file(folder / "adapter_model.safetensors"), folder)
+    optimizer.restore(load_file(folder / "optimizer.safetensors"))
+    return load_file(folder / "rng.safetensors")
+
+
+class Saver:
+    """Writes checkpoints of one run into `folder/checkpoints`."""
+
+    def __init__(self, folder: Path, *, base_model: Path, fingerprint: str, schedule: dict[str, Any],
+                 report: Callable[[Line], None]) -> None:
+        self._folder = folder / "checkpoints"
+        self._tokenizer_files = [base_model / name for name in TOKENIZER_FILES if (base_model / name).is_file()]
+        self._told = {"fingerprint": fingerprint, "schedule": schedule, "torch_version": torch.__version__}
+        self._report = report
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._recoveries: list[Path] = []
+
+    def open(self, from_step: int) -> None:
+        """Make the folder and clear it of what no one can name: unfinished writes, and recovery points ahead of the start."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for debris in self._folder.glob(".tmp-*"):
+            shutil.rmtree(debris)
+        for folder in sorted(self._folder.glob(f"step-*{RECOVERY}")):
+            if int(folder.name.split("-")[1]) > from_step:
+                _remove(folder)
+            else:
+                self._recoveries.append(folder)
+
+    @property
+    def is_busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def save(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> None:
+        """Begin to write a snapshot, after the write before it has ended."""
+        self.wait()
+        self._thread = threading.Thread(target=self._write, args=(taken, kind, metrics), name="checkpoint-writer")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until what was begun is durable and reported; raises what the write raised."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _write(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> None:
+        try:
+            step = taken.state.step
+            folder = self._folder / (f"step-{step:08d}" + (RECOVERY if kind == "recovery" else ""))
+            sealed = self._publish(taken, folder, with_tokenizer=kind != "recovery")
+            self._report(Saved(step, kind, str(folder), sealed.digest, sealed.bytes, taken.state.position.to_json(), metrics))
+            if kind == "recovery":
+                self._prune(folder)
+        except BaseException as error:
+            self._error = error
+
+    def _publish(self, taken: Snapshot, folder: Path, *, with_tokenizer: bool) -> manifest.Manifest:
+        aside = self._folder / f".tmp-{folder.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            self._write_files(taken, aside)
+            for file in self._tokenizer_files if with_tokenizer else []:
+                shutil.copyfile(file, aside / file.name)
+            sealed = manifest.seal(aside)
+            if folder.exists():  # a save that no one heard of: this one has the same content
+                _remove(folder)
+            aside.rename(folder)
+            manifest.sync_folder(self._folder)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        return sealed
+
+    def _write_files(self, taken: Snapshot, aside: Path) -> None:
+        save_file(taken.adapter, aside / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(taken.moments, aside / "optimizer.safetensors")
+        save_file(taken.random_state, aside / "rng.safetensors")
+        (aside / "adapter_config.json").write_bytes(taken.adapter_config)
+        (aside / "state.json").write_bytes(taken.state.to_json(**self._told))
+        for file in aside.iterdir():
+            file.chmod(0o644)
+
+    def _prune(self, newest: Path) -> None:
+        self._recoveries = [folder for folder in self._recoveries if folder != newest] + [newest]
+        while len(self._recoveries) > KEPT_RECOVERIES:
+            _remove(self._recoveries.pop(0))
+
+
+def _copied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder so that no half of it keeps its name."""
+    aside = folder.with_name(f".tmp-removed-{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    shutil.rmtree(aside)

@@ -1,0 +1,264 @@
+"""Batches → a trained adapter.
+
+    for each batch:   accumulate its micro-batches · update · note the border
+    at a border:      evaluate, where it is due · report the step · save, where it is due
+
+The *border* is the state between two steps: weights and moments as they are, the position after the step, and the random state
+noted there. Everything that can be interrupted (micro-batches, evaluations, samples) is interrupted by raising, and what is
+saved then is the last border. A step that was stopped in its evaluation is saved together with its figures, unreported; the run
+that goes on evaluates first and then reports it: each step is reported once, with all that belongs to it.
+
+On CUDA the figures of a step are read while the next one runs, unless something at its border needs them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from core.data.spec import Batch, MicroBatch
+from core.errors import RunInterrupted
+from core.specs.run import RunSpec
+from worker.reports import (
+    Alive,
+    CheckpointKind,
+    Finished,
+    Line,
+    MemoryRecovered,
+    Phase,
+    PhaseChanged,
+    Sampled,
+    StepDone,
+    Stopped,
+)
+from worker.training.checkpointing import Saver, snapshot
+from worker.training.evaluation import Validation, evaluate
+from worker.training.metrics import StepRecord, Timing, skipped_rows
+from worker.training.model import Model
+from worker.training.optimizer import Optimizer, learning_rate_at
+from worker.training.sampling import Sampler
+from worker.training.state import State
+from worker.training.step import Layout, StopAsked, Sums, accumulate
+
+METRICS = ("train_loss", "train_mean_token_accuracy", "valid_loss", "valid_mean_token_accuracy", "full_valid_loss",
+           "full_valid_mean_token_accuracy")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run hears and says."""
+
+    report: Callable[[Line], None]
+    is_stopping: Callable[[], bool]
+    before_micro_batch: Callable[[MicroBatch], None] = lambda micro: None
+    """Called before each forward pass of a step; what it raises is treated as if the pass had raised it."""
+    clock: Callable[[], float] = time.monotonic
+
+
+class Training:
+    """One run, from the border it starts at. `names` are those of the stream's sources, in its order."""
+
+    def __init__(self, spec: RunSpec, state: State, *, model: Model, optimizer: Optimizer, saver: Saver, names: list[str],
+                 validation: Callable[[], Iterable[Batch]] | None, sampler: Sampler | None, around: Surroundings) -> None:
+        self._spec, self._state = spec, state
+        self._model, self._optimizer, self._saver = model, optimizer, saver
+        self._names, self._validation, self._sampler = names, validation, sampler
+        self._around, self._report = around, around.report
+        self._layout = Layout(state.limit_tokens, self._memory_recovered)
+        self._random_state = model.device.random_state()
+        self._open: tuple[StepRecord, Timing] | None = None
+        self._last = StepDone(**state.last) if state.last else None
+        self._tokens = 0
+        self._saved_step = state.step
+        self._saved_at = self._mark = around.clock()
+
+    def run(self, batches: Iterator[Batch], *, wait_seconds: Callable[[], float], random_state: dict[str, torch.Tensor] | None
+            ) -> None:
+        """Train what is left and report the end: Finished, or Stopped once the last border is durable.
+
+        `wait_seconds` tells how long the last batch was awaited; `random_state` is that of the checkpoint the run starts from, put back right before the first batch.
+        """
+        self._saver.open(self._state.step)
+        try:
+            self._sample_before()
+            if random_state:
+                self._model.device.restore_random_state(random_state)
+                self._random_state = random_state
+            self._train(batches, wait_seconds)
+        except StopAsked:
+            self._stop()
+
+    def _train(self, batches: Iterator[Batch], wait_seconds: Callable[[], float]) -> None:
+        self._check()
+        if self._state.unreported:
+            self._report_step(StepDone(**self._state.unreported))
+        self._phase("waiting_for_data")
+        self._mark = self._around.clock()
+        for batch in self._arriving(batches):
+            self._step(batch, wait_seconds)
+            if not self._model.device.is_cuda or self._is_anything_due():
+                self._settle()
+        self._settle()
+        if self._state.step != self._spec.total_steps:
+            raise RunInterrupted(f"the stream ended after step {self._state.step} of {self._spec.total_steps}; "
+                                 "its read-ahead process died", code="stream_ended")
+        self._sample()
+        self._phase("saving")
+        self._saver.wait()
+        self._report(Finished(self._state.step, self._tokens))
+
+    def _arriving(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, with a look at the stop sign while one is awaited; a dead source is no reason to miss a stop."""
+        is_first = True
+        while self._state.step < self._spec.total_steps:
+            self._check()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                self._check()
+                return
+            except Exception:
+                self._check()
+                raise
+            if is_first:
+                self._phase("training")
+            is_first = False
+            yield batch
+
+    def _step(self, batch: Batch, wait_seconds: Callable[[], float]) -> None:
+        def work(parts: Iterable[MicroBatch]) -> Sums:
+            return accumulate(tuple(parts), self._model, self._optimizer, trained_tokens=batch.trained_tokens,
+                              sources=len(self._names), before_each=self._before_micro_batch)
+
+        sums = self._layout.run(batch.micro_batches, work, self._back_to_border)
+        norm = self._optimizer.update(batch.step) if batch.trained_tokens else torch.zeros_like(sums.loss)
+        rate = learning_rate_at(batch.step, self._spec.total_steps, self._spec.optimizer)
+        record = StepRecord(batch, sums, norm, learning_rate=rate, is_scaled=self._optimizer.scaler is not None)
+        self._settle()
+        self._open = record, self._timing(wait_seconds())
+        self._random_state = self._model.device.random_state()
+        self._state = replace(self._state, step=batch.step, position=batch.position, limit_tokens=self._layout.limit_tokens)
+        self._tokens += batch.tokens
+
+    def _settle(self) -> None:
+        """Report the step whose figures are still open, and do what its border asks for."""
+        if self._open is None:
+            return
+        self._report_step(self._read_open())
+
+    def _read_open(self) -> StepDone:
+        assert self._open is not None
+        (record, timing), self._open = self._open, None
+        done = record.read(timing, names=self._names, last=self._last, memory_bytes=self._model.device.memory_bytes())
+        for skipped in skipped_rows(record.batch, self._names):
+            self._report(skipped)
+        return done
+
+    def _report_step(self, done: StepDone) -> None:
+        if self._is_evaluation_due(done.step):
+            self._state = replace(self._state, unreported=dataclasses.asdict(done))
+            done = _with_validation(done, self._evaluate())
+            self._state = replace(self._state, unreported=None)
+        self._last = done
+        self._state = replace(self._state, last=dataclasses.asdict(done))
+        self._report(done)
+        self._save_if_due(done.step)
+        self._mark = self._around.clock()
+
+    def _evaluate(self) -> Validation | None:
+        assert self._validation is not None
+        self._phase("evaluating")
+        found = evaluate(self._validation(), self._model, self._layout, before_each=lambda micro: self._check(),
+                         on_batch=lambda done: self._report(Alive(done)))
+        self._phase("training")
+        return found
+
+    def _sample_before(self) -> None:
+        if self._state.step == 0:
+            self._sample()
+
+    def _sample(self) -> None:
+        if self._sampler is None:
+            return
+        self._phase("sampling")
+        self._report(Sampled(self._state.step, self._sampler.answer(self._model, self._check)))
+
+    def _save_if_due(self, step: int) -> None:
+        kind = self._due(step)
+        if kind == "recovery" and self._saver.is_busy:
+            return
+        if kind:
+            self._save(kind)
+
+    def _save(self, kind: CheckpointKind) -> None:
+        told = dataclasses.asdict(self._last) if self._last else {}
+        scaler = self._optimizer.scaler
+        state = replace(self._state, scaler=scaler.state_dict() if scaler else None)
+        taken = snapshot(state, self._model, self._optimizer, self._random_state)
+        self._saver.save(taken, kind, {name: told[name] for name in METRICS if told.get(name) is not None})
+        self._saved_step, self._saved_at = state.step, self._around.clock()
+
+    def _stop(self) -> None:
+        self._optimizer.clear()
+        if self._open:
+            self._state = replace(self._state, unreported=dataclasses.asdict(self._read_open()))
+        self._phase("saving")
+        if self._state.step != self._saved_step:
+            self._save("recovery")
+        self._saver.wait()
+        self._report(Stopped(self._state.step))
+
+    def _due(self, step: int) -> CheckpointKind | None:
+        if step == self._spec.total_steps:
+            return "final"
+        if step in self._spec.epoch_ends or _divides(self._spec.checkpoint_every_steps, step):
+            return "listed"
+        is_time = self._around.clock() - self._saved_at >= self._spec.recovery_every_seconds
+        return "recovery" if is_time else None
+
+    def _is_evaluation_due(self, step: int) -> bool:
+        return self._validation is not None and (
+            step in self._spec.epoch_ends or _divides(self._spec.eval_every_steps, step))
+
+    def _is_anything_due(self) -> bool:
+        return self._is_evaluation_due(self._state.step) or self._due(self._state.step) is not None
+
+    def _before_micro_batch(self, micro: MicroBatch) -> None:
+        self._check()
+        self._around.before_micro_batch(micro)
+
+    def _check(self) -> None:
+        if self._around.is_stopping():
+            raise StopAsked
+
+    def _back_to_border(self) -> None:
+        self._optimizer.clear()
+        self._model.device.restore_random_state(self._random_state)
+        self._model.device.free_caches()
+
+    def _memory_recovered(self, micro_batches: int, limit_tokens: int) -> None:
+        self._report(MemoryRecovered(self._state.step + 1, micro_batches, limit_tokens))
+
+    def _timing(self, waited: float) -> Timing:
+        now = self._around.clock()
+        timing = Timing(now - self._mark, waited)
+        self._mark = now
+        return timing
+
+    def _phase(self, phase: Phase) -> None:
+        self._report(PhaseChanged(phase))
+
+
+def _with_validation(done: StepDone, found: Validation | None) -> StepDone:
+    if found is None:
+        return done
+    return replace(done, valid_loss=found.loss, valid_mean_token_accuracy=found.accuracy, full_valid_loss=found.loss,
+                   full_valid_mean_token_accuracy=found.accuracy)
+
+
+def _divides(every: int | None, step: int) -> bool:
+    return every is not None and step % every == 0

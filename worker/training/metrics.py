@@ -1,0 +1,93 @@
+"""Device sums of a step → its report, read without holding the device up.
+
+On CUDA the numbers are copied to the host behind the step's own work and read when the next step has been launched; on a CPU
+they are simply read. A step without trained tokens (every row of it was a hole) updates nothing and repeats the loss, the
+accuracy and the norm last seen, with `trained_tokens` 0: it has no figures of its own, and a dip to zero would be a lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from core.data.spec import Batch, MicroBatch
+from core.errors import RunRejected
+from worker.reports import RowSkipped, StepDone
+from worker.training.step import Sums
+
+
+@dataclass(frozen=True)
+class Timing:
+    step_seconds: float
+    """From the end of the step before, the wait for data included; evaluation, sampling and saving left out."""
+    data_wait_seconds: float
+
+
+class StepRecord:
+    """A step that is done, whose numbers may still be on their way from the device."""
+
+    def __init__(self, batch: Batch, sums: Sums, norm: torch.Tensor, *, learning_rate: float, is_scaled: bool) -> None:
+        numbers = torch.cat([torch.stack([sums.loss, sums.matches, norm.to(torch.float32)]), sums.by_source])
+        self._numbers, self._event = _start_copy(numbers)
+        self._learning_rate, self._is_scaled = learning_rate, is_scaled
+        self.batch = batch
+
+    def read(self, timing: Timing, *, names: Sequence[str], last: StepDone | None, memory_bytes: int) -> StepDone:
+        """Wait for the numbers and shape the report.
+
+        Raises RunRejected where the loss or the gradient is not a number.
+        """
+        if self._event is not None:
+            self._event.synchronize()
+        loss, matches, norm, *by_source = self._numbers.tolist()
+        batch, trained = self.batch, self.batch.trained_tokens
+        if not np.isfinite(loss) or not (np.isfinite(norm) or self._is_scaled):
+            raise _not_finite(batch.step, "loss" if not np.isfinite(loss) else "gradient")
+        return StepDone(
+            step=batch.step,
+            train_loss=loss / trained if trained else last.train_loss if last else 0.0,
+            train_mean_token_accuracy=(
+                matches / trained if trained else last.train_mean_token_accuracy if last else 0.0),
+            learning_rate=self._learning_rate,
+            grad_norm=(norm if np.isfinite(norm) else 0.0) if trained else last.grad_norm if last else 0.0,
+            epoch=batch.epoch, examples=sum(len(m.sources) for m in batch.micro_batches), tokens=batch.tokens,
+            trained_tokens=trained, step_seconds=timing.step_seconds, data_wait_seconds=timing.data_wait_seconds,
+            memory_bytes=memory_bytes, truncated=batch.truncated,
+            source_losses=_per_source(by_source, trained_by_source(batch.micro_batches, len(names)), names),
+        )
+
+
+def skipped_rows(batch: Batch, names: Sequence[str]) -> list[RowSkipped]:
+    return [RowSkipped(batch.step, names[h.ref.source], h.line, h.reason) for h in batch.holes]
+
+
+def trained_by_source(micro_batches: Sequence[MicroBatch], sources: int) -> np.ndarray:
+    """Trained tokens of each source, shape (sources,)."""
+    counts = np.zeros(sources, np.int64)
+    for micro in micro_batches:
+        per_example = np.add.reduceat(micro.loss_mask, micro.boundaries[:-1], dtype=np.int64)
+        np.add.at(counts, micro.sources, per_example)
+    return counts
+
+
+def _per_source(losses: Sequence[float], counts: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    return {name: loss / int(count) for name, loss, count in zip(names, losses, counts, strict=True) if count}
+
+
+def _start_copy(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+    if numbers.device.type != "cuda":
+        return numbers, None
+    there = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+    there.copy_(numbers, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return there, event
+
+
+def _not_finite(step: int, what: str) -> RunRejected:
+    return RunRejected(f"the {what} of step {step} is not a finite number; lower learning_rate_multiplier (or "
+                       "options.learning_rate), or look at the rows of that step", code="loss_not_finite",
+                       param="hyperparameters.learning_rate_multiplier")

@@ -1,0 +1,102 @@
+"""One step: micro-batches → accumulated gradients → an update.
+
+The loss of a step is the sum of its tokens' losses divided by the tokens trained on in the whole step, so the layout in
+micro-batches changes nothing but rounding. What a step adds up stays on the device until someone reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from core.data.spec import MicroBatch
+from worker.training.memory import fit, is_out_of_memory, one_by_one, smaller_limit
+from worker.training.model import Model
+from worker.training.optimizer import Optimizer
+from worker.training.tensors import to_tensors
+
+
+class StopAsked(Exception):
+    """Someone asked this run to stop; whoever holds a border saves it."""
+
+
+@dataclass
+class Sums:
+    """What micro-batches add up, on the device: sums over trained tokens, fp32."""
+
+    loss: torch.Tensor
+    matches: torch.Tensor
+    by_source: torch.Tensor
+    """Shape (sources,): the loss of each source's tokens."""
+
+    @classmethod
+    def zero(cls, sources: int, model: Model) -> Sums:
+        place = model.device.place
+        return cls(torch.zeros((), device=place), torch.zeros((), device=place), torch.zeros(sources, device=place))
+
+    def add(self, losses: torch.Tensor, matches: torch.Tensor) -> None:
+        self.loss += losses.sum()
+        self.matches += matches.sum()
+
+
+@dataclass
+class Layout:
+    """How a run lays its micro-batches out: the limit found by running out of memory, kept for the steps that follow."""
+
+    limit_tokens: int | None = None
+    on_split: Callable[[int, int], None] = lambda micro_batches, limit_tokens: None
+
+    def run(self, micro_batches: Sequence[MicroBatch], work: Callable[[Sequence[MicroBatch]], Sums],
+            undo: Callable[[], None]) -> Sums:
+        """Do `work` on the micro-batches; whenever memory runs out, `undo` it and repeat on smaller ones.
+
+        Raises OutOfMemory where a single example does not fit.
+        """
+        while True:
+            fitted = fit(micro_batches, self.limit_tokens)
+            try:
+                return work(fitted)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                limit = smaller_limit(fitted)
+            undo()
+            self.limit_tokens = limit
+            self.on_split(len(fit(micro_batches, limit)), limit)
+
+
+def accumulate(micro_batches: Sequence[MicroBatch], model: Model, optimizer: Optimizer, *, trained_tokens: int, sources: int,
+               before_each: Callable[[MicroBatch], None]) -> Sums:
+    """Add up the gradients of a step; `before_each` may raise to leave between two micro-batches."""
+    sums = Sums.zero(sources, model)
+    for micro in _laid_out(micro_batches, model):
+        before_each(micro)
+        tensors = to_tensors(micro, model.device)
+        if not len(tensors.labels):
+            continue
+        with model.device.autocast():
+            losses, matches = model.token_losses(tensors)
+        optimizer.scale(losses.sum() / trained_tokens).backward()
+        sums.add(losses.detach(), matches)
+        sums.by_source.index_add_(0, tensors.sources, losses.detach())
+    return sums
+
+
+@torch.no_grad()
+def measure(micro_batches: Sequence[MicroBatch], model: Model, *, before_each: Callable[[MicroBatch], None]) -> Sums:
+    """The same sums without gradients, not told apart by source; the caller has put the model into evaluation mode."""
+    sums = Sums.zero(0, model)
+    for micro in _laid_out(micro_batches, model):
+        before_each(micro)
+        tensors = to_tensors(micro, model.device)
+        if len(tensors.labels):
+            with model.device.autocast():
+                losses, matches = model.token_losses(tensors)
+            sums.add(losses, matches)
+    return sums
+
+
+def _laid_out(micro_batches: Sequence[MicroBatch], model: Model) -> Sequence[MicroBatch]:
+    return micro_batches if model.can_pack else one_by_one(micro_batches)
