@@ -1,0 +1,64 @@
+"""`python -m api`: serve the API in the foreground until SIGINT or SIGTERM.
+
+Settings come from the environment; wrong ones, and a database that is not at this version's schema, end it with one line on
+standard error and status 2.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import redis
+
+from api.app import create_app
+from api.logs import configure_logs
+from api.server import build_server
+from api.stopping import Stop
+from core.db.migrate import require_current
+from core.db.session import Ledger
+from core.errors import ConfigurationError
+from core.settings import Settings, read_settings
+from core.signals.bell import Bell
+from core.signals.client import build_hint_client
+from core.signals.queue import Queue
+from core.storage.artifacts import Artifacts
+
+
+def main() -> int:
+    try:
+        settings = read_settings()
+        configure_logs(settings.log_level)
+        ledger = _open_ledger(settings)
+    except ConfigurationError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+    queue, bell, stop = Queue(settings.bell_url), Bell(settings.bell_url), Stop()
+    app = create_app(settings, ledger, Artifacts(settings.storage_root), wake_workers=queue.ring, wake_listeners=bell.ring,  # pyright: ignore[reportArgumentType]
+                     listen=bell.listen, is_bell_heard=lambda: _answers(settings.bell_url), stop=stop)
+    try:
+        build_server(app, host=settings.host, port=settings.port, stop=stop).run()
+    finally:
+        queue.close()
+        bell.close()
+        ledger.close()
+    return 0
+
+
+def _open_ledger(settings: Settings) -> Ledger:
+    ledger = Ledger(settings.sql_url, durability="FULL")
+    require_current(ledger.engine)
+    return ledger
+
+
+def _answers(bell_url: str) -> bool:
+    client = build_hint_client(bell_url)
+    try:
+        return bool(client.ping())
+    except (redis.RedisError, OSError):
+        return False
+    finally:
+        client.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

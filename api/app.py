@@ -1,0 +1,78 @@
+"""The API as an ASGI application. `create_app` builds it from parts; importing this module reads no settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from api.auth import KeyCheck
+from api.deps import Parts, Rings
+from api.errors import install_handlers
+from api.gate import Gate
+from api.routes import checkpoints, datasets, events, files, health, jobs, models
+from api.schemas.errors import ErrorBody
+from api.sse import Places
+from api.stopping import Stop
+from api.uploads import FRAME_BYTES
+from api.watch import Listen, Watch
+from core.clock import Clock, system_clock
+from core.db.session import Ledger
+from core.settings import Settings
+from core.storage.artifacts import Artifacts
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request cannot be taken as it is."},
+    "5XX": {"model": ErrorBody, "description": "The server is at fault, or a part of it is away."},
+}
+DESCRIPTION = ("OpenAI's fine-tuning API at home, on data that streams. Paths and objects are OpenAI's where it has them; "
+               "data sets, logs and the files of a checkpoint are additions.")
+UPLOADS = ("POST", "/v1/files")
+
+
+def create_app(
+    settings: Settings,
+    ledger: Ledger,
+    artifacts: Artifacts,
+    *,
+    clock: Clock = system_clock,
+    wake_workers: Rings = lambda name, /: None,
+    wake_listeners: Rings = lambda name, /: None,
+    listen: Listen | None = None,
+    is_bell_heard: Callable[[], bool] = lambda: False,
+    stop: Stop | None = None,
+) -> FastAPI:
+    """Build the application. Without the rings and the bell all works, at the pace of the others' own looks."""
+    parts = Parts(
+        settings=settings, ledger=ledger, artifacts=artifacts, clock=clock, wake_workers=wake_workers,
+        wake_listeners=wake_listeners, watch=Watch(ledger, listen), stop=stop or Stop(), places=Places(settings.max_streams),
+        is_bell_heard=is_bell_heard,
+    )
+    app = FastAPI(title="Headrace", version=health.own_version(), description=DESCRIPTION, docs_url=None, redoc_url=None,
+                  redirect_slashes=False, responses=ERRORS, lifespan=_life)
+    app.state.parts = parts
+    app.include_router(health.router)
+    for routes in (files, jobs, events, checkpoints, models, datasets):
+        app.include_router(routes.router, prefix="/v1")
+    install_handlers(app)
+    app.add_middleware(Gate, keys=KeyCheck(ledger, clock), limit_for=_limits(settings))
+    return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    try:
+        yield
+    finally:
+        parts.stop.set()
+        await parts.watch.aclose()
+
+
+def _limits(settings: Settings) -> Callable[[str, str], int]:
+    def limit_for(method: str, path: str) -> int:
+        return settings.max_file_bytes + FRAME_BYTES if (method, path) == UPLOADS else settings.max_body_bytes
+
+    return limit_for

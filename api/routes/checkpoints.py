@@ -1,0 +1,66 @@
+"""/v1/fine_tuning/jobs/{id}/checkpoints: list them, and download the adapter that each holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+from api.deps import Parts, PartsDep, Tenant, TenantDep
+from api.paging import MOST, After, Limit, ListObject, page_of
+from api.schemas.checkpoints import CheckpointFile, CheckpointFiles, CheckpointObject
+from core.checkpoints.service import get_checkpoint, list_checkpoints
+from core.errors import NotFound, shown
+from core.jobs.service import get_job
+from core.models.service import model_name_of
+from core.storage import manifest
+from core.storage.manifest import FolderDamaged, ManifestFile
+
+router = APIRouter(prefix="/fine_tuning/jobs/{job_id}/checkpoints", tags=["fine-tuning"])
+
+PAGE = 10
+HANDED_OUT = re.compile(r"adapter_model\.safetensors|adapter_config\.json|tokenizer[A-Za-z0-9_.-]*|special_tokens_map\.json|"
+                        r"added_tokens\.json|vocab\.(json|txt)|merges\.txt|chat_template\.jinja")
+"""What makes an adapter usable elsewhere. Optimizer, random state and position stay here."""
+
+
+@router.get("")
+def list_all(job_id: str, tenant: TenantDep, parts: PartsDep, after: After = None,
+             limit: Limit = PAGE) -> ListObject[CheckpointObject]:
+    """List the checkpoints at the ends of epochs and the last step, newest first."""
+    with parts.ledger.read() as session:
+        job = get_job(session, tenant.project_id, job_id)
+        name = model_name_of(session, job)
+        page = list_checkpoints(session, job.id, after=after, limit=min(limit, MOST))
+        return page_of(page, lambda checkpoint: CheckpointObject.of(checkpoint, name))
+
+
+@router.get("/{checkpoint_id}/files")
+def list_files(job_id: str, checkpoint_id: str, tenant: TenantDep, parts: PartsDep) -> CheckpointFiles:
+    """List the files of the adapter, named as PEFT writes them."""
+    _, files = _adapter(job_id, checkpoint_id, tenant, parts)
+    return CheckpointFiles(data=[CheckpointFile.of(file) for file in files])
+
+
+@router.get("/{checkpoint_id}/files/{name:path}", response_class=FileResponse)
+def download(job_id: str, checkpoint_id: str, name: str, tenant: TenantDep, parts: PartsDep) -> FileResponse:
+    """Download one file of the adapter."""
+    folder, files = _adapter(job_id, checkpoint_id, tenant, parts)
+    if name not in {file.name for file in files}:
+        raise NotFound(f"checkpoint {shown(checkpoint_id)} has no file {shown(name)}; list its files without a name")
+    return FileResponse(folder / name, media_type="application/octet-stream", filename=name)
+
+
+def _adapter(job_id: str, checkpoint_id: str, tenant: Tenant, parts: Parts) -> tuple[Path, list[ManifestFile]]:
+    """Find the folder of a checkpoint and what its manifest names for handing out."""
+    with parts.ledger.read() as session:
+        job = get_job(session, tenant.project_id, job_id)
+        folder = parts.artifacts.path(get_checkpoint(session, job.id, checkpoint_id).folder_key)
+    try:
+        whole = manifest.read(folder)
+    except FolderDamaged:
+        raise NotFound(f"the files of checkpoint {shown(checkpoint_id)} are gone from storage; use another checkpoint, and "
+                       "tell the operator") from None
+    return folder, [file for file in whole.files if HANDED_OUT.fullmatch(file.name) and (folder / file.name).is_file()]

@@ -1,0 +1,116 @@
+"""/v1/datasets: register a file's rows, look at what the index found, at the rows, and at what a model will see."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
+
+from api.bodies import JsonRoute
+from api.deps import Parts, PartsDep, Tenant, TenantDep
+from api.paging import MOST, After, Limit, ListObject, list_of, page_of
+from api.preview import preview_rows
+from api.references import refusing_references
+from api.rows import read_page, source_of
+from api.schemas.datasets import DatasetCreate, DatasetDeleted, DatasetObject, RowPage, VersionObject
+from core.datasets.models import DatasetVersion
+from core.datasets.service import (
+    delete_dataset,
+    get_dataset,
+    get_version,
+    latest_version,
+    list_datasets,
+    list_versions,
+    register,
+)
+from core.models.service import resolve_base
+
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=JsonRoute)
+
+PAGE = 20
+PREVIEWED_ROWS = 8
+MOST_NUMBER = 10**15
+
+VersionNumber = Annotated[int | None, Query(ge=1, le=MOST_NUMBER, description="Number of the version; the newest when absent.")]
+
+
+@router.post("")
+def create(asked: DatasetCreate, tenant: TenantDep, parts: PartsDep) -> DatasetObject:
+    """Register a file under a name: a new data set, or the next version of the one that has the name."""
+    with parts.ledger.write() as session, refusing_references():
+        dataset, version = register(session, tenant.project_id, name=asked.name, file_id=asked.file_id, now=parts.clock())
+        told = DatasetObject.of(dataset, version)
+    parts.wake_workers("upkeep")
+    return told
+
+
+@router.get("")
+def list_all(tenant: TenantDep, parts: PartsDep, after: After = None, limit: Limit = PAGE) -> ListObject[DatasetObject]:
+    """List data sets, newest first."""
+    with parts.ledger.read() as session:
+        page = list_datasets(session, tenant.project_id, after=after, limit=min(limit, MOST))
+        return page_of(page, lambda dataset: DatasetObject.of(dataset, latest_version(session, dataset.id)))
+
+
+@router.get("/{dataset_id}")
+def retrieve(dataset_id: str, tenant: TenantDep, parts: PartsDep) -> DatasetObject:
+    """Retrieve a data set with its newest version: counts, faults by line, lengths."""
+    with parts.ledger.read() as session:
+        dataset = get_dataset(session, tenant.project_id, dataset_id)
+        return DatasetObject.of(dataset, latest_version(session, dataset.id))
+
+
+@router.delete("/{dataset_id}")
+def delete(dataset_id: str, tenant: TenantDep, parts: PartsDep) -> DatasetDeleted:
+    """Delete a data set; refused while unfinished jobs use it. Its file stays."""
+    with parts.ledger.write() as session:
+        delete_dataset(session, tenant.project_id, dataset_id, now=parts.clock())
+    return DatasetDeleted(id=dataset_id)
+
+
+@router.get("/{dataset_id}/versions")
+def versions(dataset_id: str, tenant: TenantDep, parts: PartsDep) -> ListObject[VersionObject]:
+    """List all versions, newest first."""
+    with parts.ledger.read() as session:
+        dataset = get_dataset(session, tenant.project_id, dataset_id)
+        return list_of([VersionObject.of(version) for version in list_versions(session, dataset.id)])
+
+
+@router.get("/{dataset_id}/rows")
+def rows(
+    dataset_id: str, tenant: TenantDep, parts: PartsDep,
+    after: Annotated[int | None, Query(ge=0, le=MOST_NUMBER, description="Number of the last row seen.")] = None,
+    limit: Limit = PAGE,
+    version: VersionNumber = None,
+) -> RowPage:
+    """Read rows with their number and line."""
+    found = _version(dataset_id, version, tenant, parts)
+    return read_page(found, parts.artifacts, after=after, limit=min(limit, MOST))
+
+
+@router.get("/{dataset_id}/preview")
+def preview(
+    dataset_id: str, tenant: TenantDep, parts: PartsDep,
+    model: Annotated[str, Query(min_length=1, max_length=256, description="Whose template and tokenizer to use.")],
+    row: Annotated[int, Query(ge=0, le=MOST_NUMBER, description="Number of the first row.")] = 0,
+    rows: Annotated[int, Query(ge=1, le=PREVIEWED_ROWS)] = 1,
+    max_length: Annotated[int, Query(ge=8, le=1_048_576)] = 2048,
+    version: VersionNumber = None,
+) -> dict[str, Any]:
+    """Show what the model will see, token by token, with the loss mask."""
+    found = _version(dataset_id, version, tenant, parts)
+    with parts.ledger.read() as session:
+        base = resolve_base(session, tenant.project_id, model).base
+    return preview_rows(source_of(found, parts.artifacts), base, first_row=row, rows=rows, max_length=max_length)
+
+
+def _version(dataset_id: str, number: int | None, tenant: Tenant, parts: Parts) -> DatasetVersion:
+    with parts.ledger.read() as session:
+        return _find_version(session, dataset_id, number, tenant)
+
+
+def _find_version(session: Session, dataset_id: str, number: int | None, tenant: Tenant) -> DatasetVersion:
+    if number is not None:
+        return get_version(session, tenant.project_id, dataset_id, number)
+    return latest_version(session, get_dataset(session, tenant.project_id, dataset_id).id)

@@ -1,0 +1,141 @@
+"""/v1/files: upload, list, retrieve, content, delete."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, get_args
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.deps import Parts, PartsDep, Tenant, TenantDep
+from api.paging import After, Limit, ListObject, page_of
+from api.schemas.files import FileDeleted, FileObject, Purpose
+from api.uploads import Upload, receiving
+from core.errors import InvalidValue, NotFound, shown
+from core.files.service import delete_file, get_file, list_files, record_file
+from core.ids import new_id
+from core.storage.artifacts import file_key
+
+router = APIRouter(tags=["files"])
+
+MOST_FILES = 10_000
+PURPOSES: tuple[str, ...] = get_args(Purpose)
+ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
+FIELDS = frozenset({"purpose", ANCHOR, SECONDS})
+LEAST_SECONDS, MOST_SECONDS = 3600, 2_592_000
+BATCH_DAYS = 30
+
+UPLOAD_FORM = {
+    "required": True,
+    "content": {"multipart/form-data": {"schema": {
+        "type": "object",
+        "required": ["file", "purpose"],
+        "properties": {
+            "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+            "purpose": {"type": "string", "enum": list(PURPOSES)},
+            ANCHOR: {"type": "string", "enum": ["created_at"]},
+            SECONDS: {"type": "integer", "minimum": LEAST_SECONDS, "maximum": MOST_SECONDS},
+        },
+        "additionalProperties": False,
+    }}},
+}
+
+
+@router.post("/files", openapi_extra={"requestBody": UPLOAD_FORM})
+async def create_file(request: Request, tenant: TenantDep, parts: PartsDep) -> FileObject:
+    """Upload a file as a form. It is written to disk as it arrives."""
+    settings = parts.settings
+    announced = request.headers.get("content-length", "0")
+    wanted = int(announced) if announced.isdigit() else 0
+    await run_in_threadpool(parts.artifacts.require_space, wanted, settings.min_free_bytes)
+    async with receiving(request, parts.artifacts.new_temporary, limit=settings.max_file_bytes, known_fields=FIELDS) as upload:
+        return await run_in_threadpool(_store, upload, tenant, parts)
+
+
+@router.get("/files")
+def list_all(
+    tenant: TenantDep,
+    parts: PartsDep,
+    after: After = None,
+    limit: Limit = MOST_FILES,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: Annotated[str | None, Query(max_length=64)] = None,
+) -> ListObject[FileObject]:
+    """List files, newest first unless `order` is `asc`."""
+    with parts.ledger.read() as session:
+        page = list_files(session, tenant.project_id, after=after, limit=min(limit, MOST_FILES), order=order, purpose=purpose)
+        return page_of(page, FileObject.of)
+
+
+@router.get("/files/{file_id}")
+def retrieve(file_id: str, tenant: TenantDep, parts: PartsDep) -> FileObject:
+    with parts.ledger.read() as session:
+        return FileObject.of(get_file(session, tenant.project_id, file_id))
+
+
+@router.get("/files/{file_id}/content", response_class=FileResponse)
+def content(file_id: str, tenant: TenantDep, parts: PartsDep) -> FileResponse:
+    """Download the bytes, as an attachment whatever they are."""
+    with parts.ledger.read() as session:
+        file = get_file(session, tenant.project_id, file_id)
+    path = parts.artifacts.path(file.storage_key)
+    if not path.is_file():
+        raise NotFound(f"the bytes of file {shown(file_id)} are gone from storage; upload it again, and tell the operator")
+    return FileResponse(path, media_type="application/octet-stream", filename=file.filename)
+
+
+@router.delete("/files/{file_id}")
+def delete(file_id: str, tenant: TenantDep, parts: PartsDep) -> FileDeleted:
+    """Delete a file. Jobs that were submitted on it go on."""
+    with parts.ledger.write() as session:
+        delete_file(session, tenant.project_id, file_id, now=parts.clock())
+    parts.wake_workers("upkeep")
+    return FileDeleted(id=file_id)
+
+
+def _store(upload: Upload, tenant: Tenant, parts: Parts) -> FileObject:
+    """Publish the bytes, then the row that promises them; a row that cannot be written takes the bytes away again."""
+    now = parts.clock()
+    purpose = _purpose(upload.fields)
+    expires_at = _expiry(upload.fields, purpose, now)
+    file_id = new_id("file")
+    key = file_key(file_id)
+    parts.artifacts.publish(upload.temporary, key)
+    try:
+        with parts.ledger.write() as session:
+            file = record_file(session, project_id=tenant.project_id, file_id=file_id, filename=upload.filename,
+                               purpose=purpose, bytes=upload.bytes, sha256=upload.sha256, storage_key=key, now=now,
+                               expires_at=expires_at)
+        return FileObject.of(file)
+    except Exception:
+        parts.artifacts.delete(key)
+        raise
+
+
+def _purpose(fields: dict[str, str]) -> str:
+    purpose = fields.get("purpose")
+    if purpose is None:
+        raise InvalidValue("'purpose' is missing; add the field, for example with the value 'fine-tune'",
+                           code="missing_required_parameter", param="purpose")
+    if purpose not in PURPOSES:
+        raise InvalidValue(f"'purpose' is {shown(purpose)}; expected one of {', '.join(PURPOSES)}; correct it", param="purpose")
+    return purpose
+
+
+def _expiry(fields: dict[str, str], purpose: str, now: datetime) -> datetime | None:
+    if ANCHOR not in fields and SECONDS not in fields:
+        return now + timedelta(days=BATCH_DAYS) if purpose == "batch" else None
+    for name in (ANCHOR, SECONDS):
+        if name not in fields:
+            raise InvalidValue(f"'{name}' is missing beside the other half of expires_after; send both, or neither",
+                               code="missing_required_parameter", param=name)
+    if fields[ANCHOR] != "created_at":
+        raise InvalidValue(f"'{ANCHOR}' is {shown(fields[ANCHOR])}; expected 'created_at'; correct it", param=ANCHOR)
+    text = fields[SECONDS]
+    seconds = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else -1
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise InvalidValue(f"'{SECONDS}' is {shown(text)}; expected a whole number from {LEAST_SECONDS} to {MOST_SECONDS}; "
+                           "correct it", param=SECONDS)
+    return now + timedelta(seconds=seconds)
