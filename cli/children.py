@@ -1,0 +1,73 @@
+"""Child processes of `headrace serve`: each dies with its parent, and speaks through it.
+
+A child leads a session of its own, so that Ctrl-C in the terminal reaches the parent alone, which then stops all in order.
+The kernel kills the child when the thread that made it dies (PR_SET_PDEATHSIG): make children from the main thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
+
+PR_SET_PDEATHSIG = 1
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+"""Loaded before any fork: between fork and exec nothing may be looked up."""
+
+
+def dies_with_parent() -> Callable[[], None]:
+    """Give what a child runs before exec, so that no death of this process leaves it behind, a death just now included."""
+    parent = os.getpid()
+
+    def ask() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
+
+
+def start_child(command: Sequence[str], *, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a child whose standard output and error come as one pipe."""
+    return subprocess.Popen(
+        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environment),
+        start_new_session=True, preexec_fn=dies_with_parent(),
+    )
+
+
+def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    """Signal a child and what it started in its group; one that is gone needs none."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+class Speaker:
+    """Passes children's lines on, each whole and behind its child's name."""
+
+    def __init__(self, out: IO[bytes] | None = None) -> None:
+        self._out = out or sys.stdout.buffer
+        self._lock = threading.Lock()
+
+    def follow(self, name: str, pipe: IO[bytes]) -> None:
+        """Pass on the lines of one child, in a thread, until it closes its end."""
+        threading.Thread(target=self._pass_on, args=(name, pipe), name=f"lines of {name}", daemon=True).start()
+
+    def say(self, name: str, text: str) -> None:
+        self._write(name, text.encode(errors="replace") + b"\n")
+
+    def _pass_on(self, name: str, pipe: IO[bytes]) -> None:
+        with pipe:
+            for line in pipe:
+                self._write(name, line if line.endswith(b"\n") else line + b"\n")
+
+    def _write(self, name: str, line: bytes) -> None:
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._out.write(f"{name:<8} │ ".encode() + line)
+            self._out.flush()

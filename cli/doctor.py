@@ -1,0 +1,134 @@
+"""`headrace doctor`: looks at what a server needs on this machine, and says what to do about what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Literal
+
+import redis
+import typer
+
+from cli.errors import JOB_FAILED
+from cli.home import LOCK, Home, require_home, settings_for
+from cli.output import Json, out, print_json, size
+from core.db.migrate import require_current
+from core.db.session import Ledger
+from core.devices.discovery import find_devices
+from core.errors import HeadraceError
+from core.settings import Settings
+from core.signals.server import find_binary
+
+Verdict = Literal["ok", "note", "fault"]
+TRAINING = ("torch", "transformers", "peft")
+MARKS = {"ok": "[green]✓[/green]", "note": "[yellow]![/yellow]", "fault": "[red]✗[/red]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    about: str
+    verdict: Verdict
+    says: str
+
+
+def doctor(home: Home = None, as_json: Json = False) -> None:
+    """Look at Python, the home, the database, Redis, the disk and the devices. Exit code 1 when something must be mended."""
+    findings = examine(settings_for(home))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            out().print(f"{MARKS[finding.verdict]} {finding.about:<9} {finding.says}", soft_wrap=True)
+    if any(finding.verdict == "fault" for finding in findings):
+        raise typer.Exit(JOB_FAILED)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at one thing after another; one that cannot be looked at is itself a finding."""
+    looks: dict[str, Callable[[Settings], Finding]] = {
+        "python": _python, "home": _home, "database": _database, "redis": _redis, "disk": _disk, "device": _device,
+        "training": _training,
+    }
+    findings = []
+    for about, look in looks.items():
+        try:
+            findings.append(look(settings))
+        except HeadraceError as error:
+            findings.append(Finding(about, "fault", error.message))
+        except Exception as error:
+            findings.append(Finding(about, "fault", f"{type(error).__name__}: {error}"))
+    return findings
+
+
+def _python(_: Settings) -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()} at {sys.executable}, headrace {version('headrace')}")
+
+
+def _home(settings: Settings) -> Finding:
+    if settings.database_url and not settings.home.is_dir():
+        return Finding("home", "note", f"{settings.home} is not there; with HEADRACE_DATABASE_URL only `models add` needs it")
+    require_home(settings)
+    if not os.access(settings.home, os.W_OK):
+        return Finding("home", "fault", f"{settings.home} cannot be written by this user; give it to the user that serves")
+    lock = settings.home / LOCK
+    served = f", served last by process {lock.read_text().strip()}" if lock.exists() and lock.read_text().strip() else ""
+    return Finding("home", "ok", f"{settings.home}{served}")
+
+
+def _database(settings: Settings) -> Finding:
+    if not settings.database_url:
+        require_home(settings)
+    ledger = Ledger(settings.sql_url, pool_size=1)
+    try:
+        require_current(ledger.engine)
+        return Finding("database", "ok", f"{ledger.engine.dialect.name}, schema as this release needs it")
+    finally:
+        ledger.close()
+
+
+def _redis(settings: Settings) -> Finding:
+    """An absent Redis costs freshness alone, so it is never more than a note; no server to run at all is a fault."""
+    binary = "" if settings.redis_url else f" ({find_binary()})"
+    client = redis.Redis.from_url(settings.bell_url, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        if settings.redis_url:
+            return Finding("redis", "fault", f"HEADRACE_REDIS_URL does not answer ({error}); start it, or correct the URL")
+        return Finding("redis", "note", f"embedded, not running; `headrace serve` starts it{binary}")
+    finally:
+        client.close()
+    return Finding("redis", "ok", f"answers{binary}")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.storage_root
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < settings.min_free_bytes:
+        return Finding("disk", "fault", f"{size(free)} free at {settings.storage_root}, below HEADRACE_MIN_FREE_BYTES "
+                                        f"({size(settings.min_free_bytes)}), so uploads are refused; free some space")
+    return Finding("disk", "ok", f"{size(free)} free at {settings.storage_root}")
+
+
+def _device(settings: Settings) -> Finding:
+    devices = find_devices(settings.device)
+    named = ", ".join(f"{device.name} ({size(device.memory_bytes)})" for device in devices)
+    if devices[0].kind == "cpu":
+        return Finding("device", "note", f"no GPU in use: training runs on the CPU ({os.cpu_count()} cores)")
+    return Finding("device", "ok", named)
+
+
+def _training(_: Settings) -> Finding:
+    missing = [name for name in TRAINING if importlib.util.find_spec(name) is None]
+    if missing:
+        return Finding("training", "note", f"{', '.join(missing)} not installed: this machine serves and indexes, and trains "
+                                           "nothing; for training: pip install 'headrace[train]'")
+    return Finding("training", "ok", ", ".join(f"{name} {version(name)}" for name in TRAINING))

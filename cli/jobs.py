@@ -1,0 +1,126 @@
+"""`headrace jobs`: list, show, cancel, events; and `headrace logs`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import open_client, segment
+from cli.output import Json, duration, out, print_fields, print_json, print_plain, print_table, say, when
+from cli.watch import describe_message, describe_step
+
+app = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs: list, show, cancel, events, checkpoints.")
+
+JobId = Annotated[str, typer.Argument(help="Id of the job (ftjob-…).", show_default=False)]
+COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many to show, newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    with open_client() as client:
+        jobs = list(client.pages("/fine_tuning/jobs", limit=limit))
+    if as_json:
+        print_json(jobs)
+        return
+    rows = [(job["id"], job["status"], job["model"], _progress(job), when(job["created_at"]), job.get("fine_tuned_model"))
+            for job in jobs]
+    print_table(("id", "status", "model", "progress", "created", "fine-tuned model"), rows,
+                empty="no jobs; submit one: headrace submit FILE --model NAME")
+
+
+@app.command("show")
+def show(job: JobId, as_json: Json = False) -> None:
+    """Show one job: what was asked, where it stands, what came of it."""
+    with open_client() as client:
+        told = client.get(f"/fine_tuning/jobs/{segment(job)}")
+    if as_json:
+        print_json(told)
+        return
+    colour = COLOURS.get(told["status"], "bold")
+    out().print(f"[{colour}]{told['status']}[/{colour}]  {told['id']}", soft_wrap=True)
+    error = told.get("error") or {}
+    trained_on = told.get("training_file") or ", ".join(d["dataset"] for d in told.get("datasets") or [])
+    print_fields([
+        ("error", error.get("message")), ("base model", told["model"]), ("trained on", trained_on),
+        ("held out", told.get("validation_file") or told.get("validation_split")), ("progress", _progress(told)),
+        ("phase", (told.get("progress") or {}).get("phase") if told["status"] == "running" else None),
+        ("epochs", told["hyperparameters"].get("n_epochs")), ("batch size", told["hyperparameters"].get("batch_size")),
+        ("seed", told["seed"]), ("created", when(told["created_at"])), ("finished", when(told["finished_at"])),
+        ("time left", _left(told)), ("trained tokens", told.get("trained_tokens")), ("model", told.get("fine_tuned_model")),
+        ("result file", ", ".join(told.get("result_files") or []) or None),
+    ])
+
+
+@app.command("cancel")
+def cancel(job: JobId, as_json: Json = False) -> None:
+    """Cancel a job; one that runs stops within seconds."""
+    with open_client() as client:
+        told = client.post(f"/fine_tuning/jobs/{segment(job)}/cancel")
+    if as_json:
+        print_json(told)
+    else:
+        say(f"{told['id']} is {'cancelled' if told['status'] == 'cancelled' else 'being cancelled'}")
+
+
+@app.command("events")
+def events(
+    job: JobId,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many to show; the newest ones.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show the newest events of a job, oldest of them first."""
+    with open_client() as client:
+        found = list(client.pages(f"/fine_tuning/jobs/{segment(job)}/events", limit=limit))[::-1]
+    if as_json:
+        print_json(found)
+        return
+    for event in found:
+        text = describe_step(event["data"]) if event["type"] == "metrics" else describe_message(event)
+        print_plain(f"{when(event['created_at'])}  {event['level']:<5}  {text}")
+
+
+@app.command("checkpoints")
+def checkpoints(job: JobId, as_json: Json = False) -> None:
+    """List a job's checkpoints, newest first."""
+    with open_client() as client:
+        found = list(client.pages(f"/fine_tuning/jobs/{segment(job)}/checkpoints"))
+    if as_json:
+        print_json(found)
+        return
+    rows = [(c["step_number"], _number(c["metrics"].get("train_loss")), _number(c["metrics"].get("full_valid_loss")), c["id"],
+             c["fine_tuned_model_checkpoint"]) for c in found]
+    print_table(("step", "loss", "held-out loss", "id", "model"), rows, empty="no checkpoints yet")
+
+
+def logs(job: JobId, as_json: Json = False) -> None:
+    """Print what the job's runs wrote to their log."""
+    with open_client() as client:
+        told = client.get(f"/fine_tuning/jobs/{segment(job)}/logs")
+    if as_json:
+        print_json(told)
+        return
+    for run in told["data"]:
+        print_plain(f"── attempt {run.get('attempt')}  {run.get('outcome') or 'running'}")
+        print_plain(str(run.get("text") or run.get("content") or "(nothing was written)").rstrip("\n"))
+
+
+def _progress(job: dict[str, Any]) -> str | None:
+    progress = job.get("progress") or {}
+    if not progress.get("total_steps"):
+        return None
+    loss = f", loss {progress['train_loss']:.3f}" if progress.get("train_loss") is not None else ""
+    return f"{progress.get('step') or 0}/{progress['total_steps']}{loss}"
+
+
+def _left(job: dict[str, Any]) -> str | None:
+    eta = (job.get("progress") or {}).get("eta_seconds")
+    return duration(eta) if eta is not None and job["status"] == "running" else None
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
