@@ -24,6 +24,7 @@ from core.datasets.repository import (
     next_number,
     versions_of,
 )
+from core.datasets.faults import first_faults
 from core.datasets.states import USABLE
 from core.db.paging import Page, read_page
 from core.errors import IllegalMove, InvalidValue, NotFound, shown
@@ -146,16 +147,17 @@ def note_progress(session: Session, version_id: str, *, progress_bytes: int) -> 
 
 
 def settle_index(session: Session, version_id: str, *, report: dict[str, Any], index_key: str, now: datetime) -> DatasetVersion:
-    """Make a version ready with its index's report, and wake the jobs that wait for it. Safe to call twice.
+    """Make a version ready with its index's report (`IndexReport` as JSON), and wake the jobs that wait for it.
 
-    Of the report, `format`, `digest`, `rows`, `faulty_rows` and `bytes` become columns."""
+    A version without one good row fails instead, with its first faults. Safe to call twice."""
+    if report["rows"] - report["faulty"] < 1 or report["format"] is None:
+        return fail_index(session, version_id, code="invalid_training_file", message=_without_rows(report), report=report, now=now)
     version = _get_locked(session, version_id)
     if version.status != "indexing":
         return version
-    version.status, version.index_key, version.report, version.ready_at = "ready", index_key, report, now
-    version.row_format, version.digest = report.get("format"), report.get("digest")
-    version.rows, version.faulty_rows = report.get("rows"), report.get("faulty_rows")
-    version.progress_bytes = version.bytes
+    version.status, version.index_key, version.ready_at = "ready", index_key, now
+    version.row_format, version.progress_bytes = report["format"], report["bytes"]
+    _take_report(version, report)
     session.flush()
     wake_jobs(session, version, now=now)
     return version
@@ -167,9 +169,9 @@ def fail_index(session: Session, version_id: str, *, code: str, message: str, no
     version = _get_locked(session, version_id)
     if version.status != "indexing":
         return version
-    version.status, version.error, version.report = "failed", {"code": code, "message": message}, report
+    version.status, version.error = "failed", {"code": code, "message": message}
     if report is not None:
-        version.rows, version.faulty_rows = report.get("rows"), report.get("faulty_rows")
+        _take_report(version, report)
     session.flush()
     wake_jobs(session, version, now=now)
     return version
@@ -178,6 +180,17 @@ def fail_index(session: Session, version_id: str, *, code: str, message: str, no
 def wake_jobs(session: Session, version: DatasetVersion, *, now: datetime) -> None:
     dataset = session.get_one(Dataset, version.dataset_id)
     chores.wake(session, PREPARE, unfinished_jobs_on(session, dataset.project_id, [version.id]), now=now)
+
+
+def _take_report(version: DatasetVersion, report: dict[str, Any]) -> None:
+    version.report, version.digest = report, report["sha256"]
+    version.rows, version.faulty_rows = report["rows"], report["faulty"]
+
+
+def _without_rows(report: dict[str, Any]) -> str:
+    if not report["rows"]:
+        return "the file holds no rows; give it at least one JSON object on a line of its own"
+    return f"none of the file's {report['rows']:,} rows can be trained on: {first_faults(report)}"
 
 
 def _get_locked(session: Session, version_id: str) -> DatasetVersion:

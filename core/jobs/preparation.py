@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.data.spec import StreamPlan, StreamSpec
+from core.datasets.faults import first_faults
 from core.datasets.models import DatasetVersion
 from core.errors import DataError, HeadraceError
 from core.jobs.models import Job
@@ -26,7 +27,6 @@ from core.storage.artifacts import Artifacts
 
 Prepared = Literal["queued", "failed", "waiting", "gone"]
 
-SHOWN_FAULTS = 5
 FEW_ROWS = 10
 
 
@@ -59,15 +59,8 @@ def check_version(job: Job, version: DatasetVersion, *, param: str) -> None:
         raise DataError(message, code=error.get("code") or code, param=param)
     faulty = version.faulty_rows or 0
     if faulty and options_of(job).on_bad_row == "fail":
-        raise DataError(f"{param} has {faulty} faulty rows of {version.rows}: {faults_in_words(version.report)}; correct them, "
+        raise DataError(f"{param} has {faulty} faulty rows of {version.rows}: {first_faults(version.report)}; correct them, "
                         "or let the job skip them with options.on_bad_row 'skip'", code=code, param=param)
-
-
-def faults_in_words(report: dict[str, Any] | None) -> str:
-    """Name the first faults by line."""
-    faults = (report or {}).get("faults") or []
-    told = [f"line {fault['line']}: {fault.get('reason') or fault.get('message') or fault.get('kind')}" for fault in faults]
-    return "; ".join(told[:SHOWN_FAULTS]) or "see the data set's report"
 
 
 def plan(job: Job, versions: dict[str, DatasetVersion], *, artifacts: Artifacts, base: Model) -> dict[str, Any]:
