@@ -70,17 +70,17 @@ class _Namespace(jinja2.utils.Namespace):
         self, *rest = args
         attributes = dict(*rest, **kwargs)
         for name in attributes:
-            _Namespace._check(name)
+            _check_name(name)
         jinja2.utils.Namespace.__init__(self, attributes)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self._check(name)
+        _check_name(name)
         super().__setitem__(name, value)
 
-    @staticmethod
-    def _check(name: str) -> None:
-        if name.startswith("_"):
-            raise jinja2.exceptions.SecurityError(f"a chat template may not set {name!r} on a namespace")
+
+def _check_name(name: str) -> None:
+    if name.startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"a chat template may not set {name!r} on a namespace")
 
 
 def _dict(*args: Any, **kwargs: Any) -> dict:
