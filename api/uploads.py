@@ -121,7 +121,7 @@ class Upload:
             raise InvalidValue("'file' is a text; expected a file; send the part with a filename", code="invalid_type",
                                param=FILE_FIELD)
         self._has_file = True
-        self.filename = plain_name(_decode(options[b"filename"]))
+        self.filename = plain_name(_unescape(_decode(options[b"filename"])))
         self._out = self.temporary.open("wb")
 
     def _take(self, data: bytes, start: int, end: int) -> None:
@@ -203,6 +203,11 @@ def _boundary(request: Request) -> bytes:
     if not 1 <= len(boundary) <= 70:
         raise _refused("the content type names no boundary of 1 to 70 characters")
     return boundary
+
+
+def _unescape(name: str) -> str:
+    """Undo how HTML forms, and the clients that follow them, write a name's quotes and line ends."""
+    return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
 
 
 def _decode(raw: bytes) -> str:
