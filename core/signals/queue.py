@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import redis
 from celery import Celery
-from kombu import Connection
+from kombu.connection import Connection
 
 from core.signals.client import HINT_SECONDS, build_hint_client
 from core.signals.ringer import Ringer
@@ -88,7 +88,7 @@ class Queue:
         options: dict[str, Any] = {
             "socket_timeout": HINT_SECONDS, "socket_connect_timeout": HINT_SECONDS, "global_keyprefix": "headrace:",
         }
-        with Connection(self._app.conf.broker_url, transport_options=options, connect_timeout=HINT_SECONDS) as connection:
+        with Connection(self._app.conf.broker_url, transport_options=options, connect_timeout=1) as connection:
             for name in names:
                 self._app.send_task(
                     RUN_NEXT, queue=name, connection=connection, retry=False, expires=WAKE_EXPIRES_SECONDS, ignore_result=True

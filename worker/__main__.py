@@ -1,0 +1,100 @@
+"""`python -m worker --queue train|upkeep [--concurrency N]`: one worker process, until TERM or INT."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+
+from core.clock import system_clock
+from core.db.session import Ledger
+from core.errors import ConfigurationError
+from core.logs import configure_logs, get_log
+from core.settings import Settings, read_settings
+from core.signals.bell import Bell
+from core.signals.queue import QUEUES, Queue
+from core.storage.artifacts import Artifacts
+
+log = get_log(__name__)
+
+UPKEEP_SLOTS = 2
+POOL_SIZE = 8
+EXIT_CONFIGURATION = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    asked = _parse(arguments)
+    try:
+        settings = read_settings()
+        if not settings.database_url and not settings.home.is_dir():
+            raise ConfigurationError(
+                f"HEADRACE_HOME {settings.home} is not there; start `headrace serve` once, or set it right")
+        configure_logs(settings.log_level, queue=asked.queue)
+        stop, heard = threading.Event(), threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: (stop.set(), heard.set()))
+        work(settings, asked.queue, slots=asked.concurrency or UPKEEP_SLOTS, stop=stop, heard=heard)
+    except ConfigurationError as error:
+        print(error.message, file=sys.stderr)
+        return EXIT_CONFIGURATION
+    return 0
+
+
+def work(settings: Settings, queue: str, *, slots: int, stop: threading.Event, heard: threading.Event) -> None:
+    """Serve one queue until `stop` is set."""
+    ledger = Ledger(settings.sql_url, durability="NORMAL", pool_size=POOL_SIZE + slots)
+    bell, rings = Bell(settings.bell_url), Queue(settings.bell_url)
+    log.info("worker.started", pid=os.getpid())
+    try:
+        if queue == "train":
+            _train(settings, ledger, bell, stop, heard)
+        else:
+            _upkeep(settings, ledger, bell, rings, slots, stop, heard)
+    finally:
+        bell.close()
+        rings.close()
+        ledger.close()
+        log.info("worker.stopped", pid=os.getpid())
+
+
+def _train(settings: Settings, ledger: Ledger, bell: Bell, stop: threading.Event, heard: threading.Event) -> None:
+    from worker.supervisor import Place
+    from worker.train import serve_train
+
+    place = Place(ledger, Artifacts(settings.storage_root), settings, bell.ring, system_clock, stop)
+    serve_train(place, heard)
+
+
+def _upkeep(settings: Settings, ledger: Ledger, bell: Bell, rings: Queue, slots: int, stop: threading.Event,
+            heard: threading.Event) -> None:
+    from worker.app import WakeUps
+    from worker.kinds import KINDS
+    from worker.presence import Identity, Presence
+    from worker.reaper import Reaper, Rings
+    from worker.upkeep import Desk, Slots
+
+    who = Identity.fresh("upkeep")
+    artifacts = Artifacts(settings.storage_root)
+    desk = Desk(ledger, artifacts, settings, bell.ring, lambda: rings.ring("train"), system_clock)
+    reaping = Rings(bell.ring, lambda: rings.ring("train"), lambda: rings.depth("train"))
+    with (
+        Presence(ledger, who, lease_seconds=settings.lease_seconds, stop=stop),
+        WakeUps(settings.bell_url, "upkeep", heard=heard, node=who.worker_id),
+        Slots(desk, KINDS, holder=who.worker_id, count=slots, heard=heard),
+        Reaper(ledger, artifacts, reaping, holder=who.worker_id, lease_seconds=settings.lease_seconds, clock=system_clock),
+    ):
+        stop.wait()
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m worker", description="Serve one queue of a Headrace server.")
+    parser.add_argument("--queue", choices=QUEUES, required=True)
+    parser.add_argument("--concurrency", type=int, default=0,
+                        help=f"chores at once on upkeep (default {UPKEEP_SLOTS}); a train worker runs one job")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The kinds of chores: how each is done, and how its subject hears that it is given up."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from core.chores import service as chores
+from core.chores.models import Chore
+from core.datasets.service import INDEX
+from core.files import service as files
+from core.files.models import StoredFile
+from core.jobs import preparation
+from core.jobs.moves import move
+from core.jobs.repository import lock_job
+from core.jobs.service import PREPARE
+from worker.indexing import give_up_index, index_version
+from worker.upkeep import Desk, Work
+
+WAIT_SECONDS = 60.0
+"""A job whose data is being indexed is looked at again by then; the end of the indexing wakes it at once."""
+
+
+def prepare_job(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
+    """Bring a job to queued, in one transaction with the end of the chore; then wake the train workers."""
+    with desk.ledger.write() as session:
+        prepared = preparation.prepare(session, chore.subject, artifacts=desk.artifacts, now=desk.clock())
+        if prepared == "waiting":
+            chores.again(session, chore, desk.clock(), WAIT_SECONDS)
+        else:
+            chores.finish(session, chore, desk.clock())
+    if prepared == "queued":
+        desk.wake()
+    if prepared != "waiting":
+        desk.ring(chore.subject)
+
+
+def give_up_prepare(desk: Desk, session: Session, chore: Chore, cause: dict[str, Any]) -> None:
+    """Fail the job in words, unless it moved on meanwhile."""
+    job = lock_job(session, chore.subject)
+    if job is not None and job.state == "validating_files":
+        error = {"code": cause["code"], "message": f"the job could not be prepared: {cause['message']}", "param": None}
+        move(session, job.id, "failed", code="job.failed", level="error", message=f"The job failed: {error['message']}",
+             now=desk.clock(), data={"error": error}, error=error)
+
+
+def purge_file(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
+    """Free a deleted file's bytes, or look again later while something needs them."""
+    with desk.ledger.write() as session:
+        file = session.get(StoredFile, chore.subject)
+        is_over = file is None or file.deleted_at is None or file.purged_at is not None
+        key = file.storage_key if file is not None and not is_over and files.purgeable(session, file.id) else None
+        if key is not None:
+            files.mark_purged(session, chore.subject, now=desk.clock())
+    if key is not None:
+        desk.artifacts.delete(key)
+    with desk.ledger.write() as session:
+        if key is not None or is_over:
+            chores.finish(session, chore, desk.clock())
+        else:
+            chores.again(session, chore, desk.clock(), WAIT_SECONDS)
+
+
+def give_up_purge(desk: Desk, session: Session, chore: Chore, cause: dict[str, Any]) -> None:
+    """The bytes stay; the chore's row says why."""
+
+
+KINDS: dict[str, Work] = {
+    INDEX: Work(index_version, give_up_index),
+    PREPARE: Work(prepare_job, give_up_prepare),
+    files.PURGE: Work(purge_file, give_up_purge),
+}
+
+__all__ = ["KINDS"]

@@ -1,0 +1,68 @@
+"""How a run ended, from what was wanted, what the child said last, and how it left. A pure function.
+
+What was asked for comes first: a cancelled run stays cancelled, whatever its child still said; a run that had finished
+before it heard of a pause or a shutdown is finished. Then the child's own word. A child that left without one was
+interrupted, and its last lines are the cause.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from worker.reports import Failed, FailureKind, Finished, Line, Stopped
+
+Kind = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "interrupted"]
+Ending = Literal["cancel", "pause", "shutdown", "stalled", "overtime"]
+"""Why the supervisor asked the child to end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    kind: Kind
+    error: dict[str, Any] | None = None
+    """{code, message, param} of a run that ended badly."""
+    failure: FailureKind | None = None
+    """Whose fault a failed run is."""
+
+
+def decide(*, ending: Ending | None, last: Line | None, exit_code: int, last_lines: str, stall_seconds: float = 0.0,
+           max_run_seconds: int | None = None) -> Outcome:
+    """Decide the outcome; `last` is the child's final word (Finished, Stopped or Failed), None when it left without one."""
+    if ending == "cancel":
+        return Outcome("cancelled")
+    if isinstance(last, Finished):
+        return Outcome("succeeded")
+    if isinstance(last, Failed):
+        return Outcome("failed", told(last.code, last.message, last.param), last.failure)
+    if ending in ("pause", "shutdown"):
+        return Outcome("paused" if ending == "pause" else "handed_back")
+    if ending == "overtime":
+        return Outcome("failed", told("run_time_exceeded", (
+            f"the run was not done after the {max_run_seconds} seconds that options.max_run_seconds allows; raise it, or "
+            "train on fewer steps"), param="options.max_run_seconds"), "user")
+    if ending == "stalled":
+        return Outcome("interrupted", told("run_stalled", (
+            f"the training process reported nothing for {stall_seconds:.0f} seconds and was ended{_lines(last_lines)}")))
+    if isinstance(last, Stopped):
+        return Outcome("interrupted", told("run_interrupted", "the training process stopped without being asked to"))
+    return Outcome("interrupted", told("run_interrupted", f"the training process {_how(exit_code)}{_lines(last_lines)}"))
+
+
+def told(code: str, message: str, param: str | None = None) -> dict[str, Any]:
+    return {"code": code, "message": message, "param": param}
+
+
+def _how(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"left with exit code {exit_code} before it was done"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = str(-exit_code)
+    return f"was ended by signal {name}"
+
+
+def _lines(last_lines: str) -> str:
+    return f"; its log ends with: {last_lines[-1000:]}" if last_lines else ""

@@ -1,0 +1,167 @@
+"""The reaper: ends what nobody renews, and rings for what nobody heard.
+
+One process holds the role at a time, under a lease of its own. A run's lease is ended only if this reaper has itself seen the
+row stand still for a whole lease, look after look, with the ledger answering each time: a reaper that slept, or whose ledger
+was away, begins to watch anew. So a clock that jumps, or an outage of everything, ends no run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from core.clock import Clock
+from core.db.session import Ledger, database_now
+from core.files import service as files
+from core.jobs import claims
+from core.jobs.models import IdempotencyKey, Job, Run
+from core.jobs.repository import holding_runs
+from core.logs import get_log
+from core.storage.artifacts import INCOMING, Artifacts
+from core.workers import service as workers
+from worker.away import is_away
+
+log = get_log(__name__)
+
+ROLE = "reaper"
+TICK_SECONDS = 1.0
+GAP_SECONDS = 5.0
+"""A longer time between two looks is a sleep: what was seen before it counts for nothing."""
+CLEAN_EVERY_SECONDS = 600.0
+INCOMING_SECONDS = 24 * 3600.0
+WORKER_ROWS_DAYS = 7
+IDEMPOTENCY_HOURS = 24
+
+
+class Watch:
+    """How long each run's row has stood still, as seen by one watcher's own clock."""
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._looked_at: float | None = None
+
+    def look(self, renewals: dict[str, int], now: float) -> dict[str, int]:
+        """Take in what the ledger says at `now` (monotonic seconds); give the runs that stood still for a whole lease."""
+        if self._looked_at is None or now - self._looked_at > GAP_SECONDS:
+            self._seen = {}
+        self._looked_at = now
+        before = self._seen
+        self._seen = {run: before[run] if run in before and before[run][0] == n else (n, now) for run, n in renewals.items()}
+        return {run: n for run, (n, since) in self._seen.items() if now - since >= self._lease_seconds}
+
+    def forget(self) -> None:
+        """Begin anew, since the ledger did not answer."""
+        self._looked_at = None
+
+
+@dataclass(frozen=True)
+class Rings:
+    """What the reaper rings with."""
+
+    job: Callable[[str], None]
+    train: Callable[[], None]
+    train_depth: Callable[[], int | None]
+
+
+class Reaper:
+    """A thread that reaps while it holds the role."""
+
+    def __init__(self, ledger: Ledger, artifacts: Artifacts, rings: Rings, *, holder: str, lease_seconds: float,
+                 clock: Clock) -> None:
+        self._ledger, self._artifacts, self._rings = ledger, artifacts, rings
+        self._holder, self._lease_seconds, self._clock = holder, lease_seconds, clock
+        self._watch = Watch(lease_seconds)
+        self._cleaned_at = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
+
+    def __enter__(self) -> Reaper:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(2.0)
+        try:
+            with self._ledger.write() as session:
+                workers.drop_role(session, ROLE, self._holder)
+        except Exception as error:
+            log.warning("ledger.away" if is_away(error) else "reaper.role_kept", cause=str(error))
+
+    def _run(self) -> None:
+        while not self._stop.wait(TICK_SECONDS):
+            try:
+                self.tick(time.monotonic())
+            except Exception as error:
+                self._watch.forget()
+                log.warning("ledger.away" if is_away(error) else "reaper.fault", cause=str(error), exc_info=not is_away(error))
+
+    def tick(self, now: float) -> None:
+        """Look once; `now` is the watcher's own monotonic clock."""
+        with self._ledger.write() as session:
+            holds = workers.hold_role(session, ROLE, self._holder, self._lease_seconds)
+        if not holds:
+            return self._watch.forget()
+        self._end_lapsed(now)
+        self._ring_for_queued()
+        if now - self._cleaned_at >= CLEAN_EVERY_SECONDS:
+            self._cleaned_at = now
+            self.clean()
+        return None
+
+    def _end_lapsed(self, now: float) -> None:
+        with self._ledger.read() as session:
+            holding = {run.id: run.renewals for run in holding_runs(session)}
+        for run_id, renewals in self._watch.look(holding, now).items():
+            with self._ledger.write() as session:
+                claims.end_lapsed(session, run_id, renewals)
+                run = session.get_one(Run, run_id)
+                job_id, outcome = run.job_id, run.outcome
+            if outcome is not None:
+                log.warning("run.lapsed", run_id=run_id, job_id=job_id, outcome=outcome)
+                self._rings.job(job_id)
+
+    def _ring_for_queued(self) -> None:
+        """Wake the train workers when jobs are due and no wake-up waits: theirs may have been lost with Redis."""
+        with self._ledger.read() as session:
+            is_due = or_(Job.not_before.is_(None), Job.not_before <= database_now(session))
+            job = session.scalar(select(Job.id).where(Job.state == "queued", is_due).limit(1))
+        if job is not None and not self._rings.train_depth():
+            self._rings.train()
+
+    def clean(self) -> None:
+        """Drop what has had its time: expired files, old keys and worker rows, debris in storage. Safe to run at any moment."""
+        now = self._clock()
+        with self._ledger.write() as session:
+            files.expire_files(session, now=now)
+            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(hours=IDEMPOTENCY_HOURS)))
+            workers.forget_stopped(session, before=now - timedelta(days=WORKER_ROWS_DAYS))
+        drop_old_incoming(self._artifacts.root / INCOMING, now)
+        with self._ledger.read() as session:
+            strange = strange_run_folders(session, self._artifacts.root, now)
+        for folder in strange:
+            log.info("storage.dropped", folder=str(folder.relative_to(self._artifacts.root)))
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_old_incoming(incoming: Path, now: datetime) -> None:
+    """Remove what was written aside and not touched for a day: its writer is gone."""
+    for entry in incoming.iterdir() if incoming.is_dir() else ():
+        if now.timestamp() - entry.stat().st_mtime > INCOMING_SECONDS:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+
+
+def strange_run_folders(session: Session, root: Path, now: datetime) -> list[Path]:
+    """Folders of runs that the ledger does not know, and that are a day old: nobody will ever ask for them."""
+    known = set(session.scalars(select(Run.folder_key)))
+    found = [f for f in root.glob("jobs/*/runs/*") if f.is_dir() and f.relative_to(root).as_posix() not in known]
+    return [f for f in found if now.timestamp() - f.stat().st_mtime > INCOMING_SECONDS]

@@ -1,0 +1,180 @@
+"""From a claimed job to the spec of its run: every choice made, so that the child asks nothing and a resume repeats all.
+
+What decides the numbers (streams, seed, optimizer, adapter) comes from the job's row alone and is the same at each attempt.
+What decides only speed and memory (threads, micro-batch, dtype) comes from the host at the first attempt; a later one on
+the same kind of device takes it from the first one's spec file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.checkpoints.models import Checkpoint
+from core.datasets.models import DatasetVersion
+from core.devices.models import Device
+from core.errors import RunRejected
+from core.events import service as events
+from core.jobs.models import Job, Run
+from core.jobs.repository import runs_of
+from core.jobs.stream_spec import build_streams, options_of, spec_of, version_ids
+from core.models.service import resolve_base
+from core.settings import Settings
+from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
+from core.storage import manifest
+from core.storage.artifacts import Artifacts
+
+SPEC_NAME = "spec.json"
+CPU_MICRO_BATCH_TOKENS = 512
+"""On a CPU small packs cost no speed and spare memory."""
+CUDA_MICRO_BATCH_TOKENS = 8192
+BF16_CAPABILITY = 8
+"""Major compute capability from which on a GPU multiplies bf16."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What the leased devices mean for the child."""
+
+    device: str
+    dtype: str
+    micro_batch_tokens: int
+    threads: int
+    visible: str | None
+    """CUDA_VISIBLE_DEVICES of the child; None leaves it without a GPU."""
+
+
+def compute_of(devices: Sequence[Device], settings: Settings) -> Compute:
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    gpus = [d for d in devices if d.kind == "cuda"]
+    if not gpus:
+        return Compute("cpu", "fp32", CPU_MICRO_BATCH_TOKENS, threads, None)
+    dtype = "bf16" if gpu_has_bf16(gpus[0].ordinal) else "fp16"
+    return Compute("cuda", dtype, CUDA_MICRO_BATCH_TOKENS, threads, ",".join(str(d.ordinal) for d in gpus))
+
+
+def as_before(session: Session, job: Job, compute: Compute, artifacts: Artifacts) -> Compute:
+    """Keep the choices of the job's first attempt on this kind of device, so that a run that goes on computes alike."""
+    for run in runs_of(session, job.id):
+        try:
+            told = orjson.loads((artifacts.path(run.folder_key) / SPEC_NAME).read_bytes())
+            tokens = told["stream"]["micro_batch_tokens"]
+            before = Compute(told["device"], told["dtype"], tokens, told["threads"], compute.visible)
+        except (OSError, orjson.JSONDecodeError, KeyError):
+            continue
+        if before.device == compute.device:
+            return before
+    return compute
+
+
+def gpu_has_bf16(ordinal: int) -> bool:
+    """Ask the driver; torch is the child's alone."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            gpu = pynvml.nvmlDeviceGetHandleByIndex(ordinal)
+            return pynvml.nvmlDeviceGetCudaComputeCapability(gpu)[0] >= BF16_CAPABILITY
+        finally:
+            pynvml.nvmlShutdown()
+    except Exception:
+        return False
+
+
+def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, artifacts: Artifacts, settings: Settings,
+                   restored: Checkpoint | None) -> RunSpec:
+    """Build the spec; raise RunRejected or NotFound when the job names something that is gone."""
+    if job.resolved is None:
+        raise RunRejected(f"job {job.id} has no plan; it was queued before it was prepared")
+    resolved, spec, options = job.resolved, spec_of(job), options_of(job)
+    model = resolve_base(session, job.project_id, job.model)
+    if model.base.folder is None or not Path(model.base.folder).is_dir():
+        raise RunRejected(
+            f"the folder of base model '{model.base.name}' ({model.base.folder}) is not there on this host; put it back, or add "
+            "the model again", code="model_not_found", param="model")
+    train, validation = build_streams(job, _versions(session, job), artifacts=artifacts, base=model.base,
+                                      micro_batch_tokens=compute.micro_batch_tokens)
+    return RunSpec(
+        folder=str(artifacts.path(run.folder_key)),
+        base_model=model.base.folder,
+        base_model_name=model.base.name,
+        initial_adapter=str(artifacts.path(model.checkpoint.folder_key)) if model.checkpoint else None,
+        seed=job.seed,
+        device=compute.device,
+        dtype=compute.dtype,  # pyright: ignore[reportArgumentType]
+        threads=compute.threads,
+        stream=train.to_json(),
+        validation=validation.to_json() if validation is not None else None,
+        total_steps=resolved["total_steps"],
+        epoch_ends=resolved["epoch_ends"],
+        optimizer=OptimizerSpec(
+            learning_rate=resolved["learning_rate"], weight_decay=options.weight_decay, max_grad_norm=options.max_grad_norm,
+            schedule=options.schedule, warmup_steps=round(options.warmup_ratio * resolved["total_steps"]),
+        ),
+        lora=_lora(spec.lora),
+        gradient_checkpointing=compute.device != "cpu",
+        eval_every_steps=options.eval_every_steps,
+        checkpoint_every_steps=options.checkpoint_every_steps,
+        recovery_every_seconds=settings.recovery_seconds,
+        sample_prompts=options.sample_prompts,
+        sample_max_tokens=options.sample_max_tokens,
+        resume_from=str(artifacts.path(restored.folder_key)) if restored is not None else None,
+    )
+
+
+Damaged = list[tuple[Checkpoint, str]]
+
+
+def find_restorable(found: Sequence[Checkpoint], artifacts: Artifacts) -> tuple[Checkpoint | None, Damaged]:
+    """Give the newest checkpoint whose files agree with the ledger, and the damaged ones passed over, with the reason."""
+    damaged: Damaged = []
+    for checkpoint in found:
+        try:
+            manifest.verify(artifacts.path(checkpoint.folder_key), checkpoint.manifest_digest)
+            return checkpoint, damaged
+        except (manifest.FolderDamaged, OSError) as error:
+            damaged.append((checkpoint, str(error)))
+    return None, damaged
+
+
+def tell_damaged(session: Session, job: Job, damaged: Damaged, *, now: datetime) -> None:
+    """Log checkpoints that cannot be restored; their rows are marked, so that none is tried again."""
+    for checkpoint, reason in damaged:
+        row = session.get_one(Checkpoint, checkpoint.id)
+        row.deleted_at = now
+        message = f"The checkpoint of step {checkpoint.step} cannot be restored and is passed over: {reason}"
+        events.append_message(session, job, code="checkpoint.damaged", level="warn", message=message,
+                              data={"step": checkpoint.step}, now=now)
+
+
+def write_spec(spec: RunSpec) -> Path:
+    """Write the spec into the run's folder, whole or not at all."""
+    folder = Path(spec.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path, aside = folder / SPEC_NAME, folder / f".{SPEC_NAME}"
+    aside.write_bytes(orjson.dumps(spec.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+    os.replace(aside, path)
+    return path
+
+
+def _versions(session: Session, job: Job) -> dict[str, DatasetVersion]:
+    found = session.scalars(select(DatasetVersion).where(DatasetVersion.id.in_(version_ids(job))))
+    return {version.id: version for version in found}
+
+
+def _lora(asked) -> LoraSpec:
+    if asked is None:
+        return LoraSpec()
+    return LoraSpec(r=asked.r, alpha=asked.alpha if asked.alpha is not None else 2.0 * asked.r, dropout=asked.dropout,
+                    target_modules=asked.target_modules, use_rslora=asked.use_rslora, use_dora=asked.use_dora)
+
+
+__all__ = ["SPEC_NAME", "Compute", "as_before", "build_run_spec", "compute_of", "find_restorable", "tell_damaged", "write_spec"]

@@ -1,0 +1,209 @@
+"""From a child's reports to the ledger: a thread that writes them in order, in batches, under the run's fence.
+
+Every batch is one transaction: `hold` (the run still holds its job), then the reports, in the order in which they came; the
+bell rings after the commit. A checkpoint's files are read against their manifest before its row is made. While the ledger
+is away reports wait; when many do, `has_room` turns False and the supervisor leaves the child's pipe unread, so nothing is
+dropped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from core.checkpoints import service as checkpoints
+from core.clock import Clock
+from core.db.session import Ledger
+from core.errors import LeaseLost
+from core.events import service as events
+from core.jobs import claims
+from core.jobs.models import Job, Run
+from core.logs import get_log
+from core.storage import manifest
+from core.storage.artifacts import Artifacts
+from worker.away import REST_SECONDS, is_away
+from worker.reports import Alive, Line, PhaseChanged, RowSkipped, Sampled, Saved, Started, StepDone
+
+log = get_log(__name__)
+
+FLUSH_SECONDS = 0.25
+BATCH = 50
+ROOM = 10_000
+"""Reports that may wait for the ledger."""
+SKIPPED_ROWS_TOLD = 100
+"""Rows named one by one in the log of a run; more are only counted."""
+
+
+class Scribe:
+    """Writes one run's reports: `note` hands one over, `close` waits until all are written."""
+
+    def __init__(self, ledger: Ledger, artifacts: Artifacts, *, job_id: str, run_id: str, fence: int,
+                 ring: Callable[[str], None], clock: Clock) -> None:
+        self._ledger, self._artifacts = ledger, artifacts
+        self._job_id, self._run_id, self._fence = job_id, run_id, fence
+        self._ring, self._clock = ring, clock
+        self._waiting: list[Line] = []
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._is_abandoned = threading.Event()
+        self._skipped = 0
+        self.is_lost = False
+        """True once the ledger refused a write: the run holds its job no more."""
+        self.fault: Exception | None = None
+        """What made the scribe give up, other than a lost lease: the run cannot go on."""
+        self._thread = threading.Thread(target=self._write_all, name="scribe", daemon=True)
+        self._thread.start()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._waiting) < ROOM
+
+    def note(self, report: Line) -> None:
+        with self._changed:
+            self._waiting.append(report)
+            if not isinstance(report, StepDone) or len(self._waiting) >= BATCH:
+                self._changed.notify()
+
+    def close(self) -> None:
+        """Wait until every report is written, or the run is lost, or `abandon` was called."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def abandon(self) -> None:
+        """Write nothing more, not even what waits."""
+        self._is_abandoned.set()
+        with self._changed:
+            self._changed.notify()
+
+    def _write_all(self) -> None:
+        while batch := self._take():
+            while not self._is_abandoned.is_set():
+                try:
+                    self._write(batch)
+                    break
+                except LeaseLost as lost:
+                    log.warning("run.lease_lost", job_id=self._job_id, run_id=self._run_id, cause=lost.message)
+                    self.is_lost = True
+                    return
+                except Exception as error:
+                    if not is_away(error):
+                        log.exception("scribe.fault", job_id=self._job_id, run_id=self._run_id)
+                        self.fault = error
+                        return
+                    log.warning("ledger.away", job_id=self._job_id, cause=str(error), waiting=len(self._waiting))
+                    self._is_abandoned.wait(REST_SECONDS)
+
+    def _take(self) -> list[Line]:
+        """Wait for reports; an empty list means that no more will come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed or self._is_abandoned.is_set())
+            if self._waiting and not self._is_closed:
+                self._changed.wait_for(self._is_due, FLUSH_SECONDS)
+            if self._is_abandoned.is_set():
+                return []
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            return batch
+
+    def _is_due(self) -> bool:
+        return self._is_closed or len(self._waiting) >= BATCH or not isinstance(self._waiting[-1], StepDone)
+
+    def _write(self, batch: Sequence[Line]) -> None:
+        saved = {id(r): self._verified_key(r) for r in batch if isinstance(r, Saved)}
+        dropped: list[str] = []
+        with self._ledger.write() as session:
+            job, run = claims.hold(session, self._run_id, self._fence)
+            for group in runs_of_steps(batch):
+                if isinstance(group, list):
+                    self._write_steps(session, job, run, group)
+                elif isinstance(group, Saved):
+                    dropped = self._write_saved(session, job, run, group, saved[id(group)])
+                else:
+                    self._write_word(session, job, run, group)
+        self._ring(self._job_id)
+        for key in dropped:
+            self._artifacts.delete(key)
+
+    def _verified_key(self, saved: Saved) -> str:
+        """Read the checkpoint's files against its manifest; give its key under the storage root."""
+        manifest.verify(Path(saved.folder), saved.manifest_digest)
+        return Path(saved.folder).resolve().relative_to(self._artifacts.root.resolve()).as_posix()
+
+    def _write_steps(self, session: Session, job: Job, run: Run, steps: list[StepDone]) -> None:
+        events.append_metrics(session, job, [metrics_row(s, job.total_steps) for s in steps], now=self._clock())
+        run.last_step = max(run.last_step, steps[-1].step)
+
+    def _write_saved(self, session: Session, job: Job, run: Run, saved: Saved, key: str) -> list[str]:
+        now = self._clock()
+        checkpoints.record(session, job, run, step=saved.step, kind=saved.checkpoint, folder_key=key,
+                           manifest_digest=saved.manifest_digest, bytes=saved.bytes, position=saved.position,
+                           metrics=dict(saved.metrics), now=now)
+        if saved.checkpoint != "recovery":
+            events.append_message(session, job, code="checkpoint.saved", message=f"Checkpoint saved at step {saved.step}",
+                                  data={"step": saved.step, "kind": saved.checkpoint}, now=now)
+        return checkpoints.prune(session, job, now=now)
+
+    def _write_word(self, session: Session, job: Job, run: Run, report: Line) -> None:
+        now = self._clock()
+        if isinstance(report, PhaseChanged):
+            job.progress = {**(job.progress or {}), "phase": report.phase}
+        elif isinstance(report, Started):
+            self._write_started(session, job, run, report)
+        elif isinstance(report, Sampled):
+            events.append_message(session, job, code="sample.generated", message=f"Sample answers at step {report.step}",
+                                  data={"step": report.step, "samples": report.samples}, now=now)
+        elif isinstance(report, RowSkipped):
+            self._write_skipped(session, job, report)
+
+    def _write_started(self, session: Session, job: Job, run: Run, started: Started) -> None:
+        now = self._clock()
+        run.from_step = started.from_step
+        told = {"device": started.device, "dtype": started.dtype, "parameters": started.parameters,
+                "trainable_parameters": started.trainable_parameters, "from_step": started.from_step, "attempt": run.attempt}
+        if started.from_step:
+            events.append_message(session, job, code="run.restored", data=told, now=now,
+                                  message=f"Training goes on from the checkpoint of step {started.from_step}")
+        for warning in started.warnings:
+            events.append_message(session, job, code="run.warned", message=warning, level="warn", now=now)
+        job.progress = {**(job.progress or {}), **told}
+
+    def _write_skipped(self, session: Session, job: Job, skipped: RowSkipped) -> None:
+        self._skipped += 1
+        if self._skipped > SKIPPED_ROWS_TOLD:
+            return
+        last = " (further skipped rows are not named)" if self._skipped == SKIPPED_ROWS_TOLD else ""
+        events.append_message(
+            session, job, code="row.skipped", level="warn", now=self._clock(),
+            message=f"Row on line {skipped.line} of '{skipped.source}' was skipped: {skipped.reason}{last}",
+            data={"step": skipped.step, "source": skipped.source, "line": skipped.line, "reason": skipped.reason})
+
+
+def runs_of_steps(batch: Sequence[Line]) -> list[Line | list[StepDone]]:
+    """Group neighbouring steps, which are written by one statement; all else stays single. A report of mere life is left
+    out."""
+    groups: list[Line | list[StepDone]] = []
+    for report in batch:
+        if isinstance(report, StepDone):
+            if groups and isinstance(groups[-1], list):
+                groups[-1].append(report)
+            else:
+                groups.append([report])
+        elif not isinstance(report, Alive):
+            groups.append(report)
+    return groups
+
+
+def metrics_row(step: StepDone, total_steps: int | None) -> dict[str, Any]:
+    """The figures of one step as its event carries them; figures that are absent or not finite are left out."""
+    told = {name: getattr(step, name) for name in step.__dataclass_fields__}
+    told["total_steps"] = total_steps
+    told["tokens_per_second"] = step.tokens / step.step_seconds if step.step_seconds > 0 else None
+    return {name: value for name, value in told.items() if value is not None and value == value and value not in _ENDLESS}
+
+
+_ENDLESS = (float("inf"), float("-inf"))

@@ -1,0 +1,264 @@
+"""Supervising a run, from its claim to its end.
+
+The loop on the main thread moves bytes between the child and the scribe, pings the child, and ends it when it must. It
+never touches the ledger, so it keeps its times whatever the ledger does; the threads of the keeper and the scribe do, and
+leave what they learn where the loop looks.
+
+| why it ends | how the child is ended | what becomes of the run |
+| --- | --- | --- |
+| cancel | asked, TERM after 0.5 s, KILL after 2 s | cancelled |
+| pause, shutdown | asked to save its last border; KILL if it takes too long | paused, handed back |
+| stalled, out of its time | KILL | interrupted, failed |
+| lease lost | KILL | nothing is written |
+| a report that cannot be written | KILL | interrupted |
+| its supervisor dies | by itself: its pipe closes, and the kernel tells it | its lease lapses, the job is queued again |
+
+A run is settled, and its devices are free, only after the child's whole process group was seen dead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+
+from core.checkpoints import service as checkpoints
+from core.clock import Clock
+from core.db.session import Ledger
+from core.devices.models import Device
+from core.errors import HeadraceError, LeaseLost, Unavailable
+from core.ids import new_id
+from core.jobs import claims
+from core.jobs.claims import Claim
+from core.jobs.stream_spec import options_of
+from core.logs import get_log
+from core.settings import Settings
+from core.storage.artifacts import Artifacts
+from worker.away import insist
+from worker.keeper import LeaseKeeper
+from worker.link import ChildLink, child_environment
+from worker.outcome import Ending, Outcome, decide, told
+from worker.reports import Failed, Finished, Line, Ping, Stop, Stopped
+from worker.result import settle
+from worker.run_spec import as_before, build_run_spec, compute_of, find_restorable, tell_damaged, write_spec
+from worker.scribe import Scribe
+
+log = get_log(__name__)
+
+TURN_SECONDS = 0.05
+PING_SECONDS = 2.0
+SETTLE_SECONDS = 10.0
+"""After a shutdown was asked for, how long an unreachable ledger is waited for; the lease lapses otherwise."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a child is waited for after it was told to end, before TERM and before KILL."""
+
+    term_seconds: float
+    kill_seconds: float
+
+
+PATIENCE: dict[Ending, Patience] = {
+    "cancel": Patience(0.5, 2.0),
+    "pause": Patience(60.0, 65.0),
+    "shutdown": Patience(18.0, 20.0),
+    "stalled": Patience(0.0, 0.0),
+    "overtime": Patience(20.0, 22.0),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a supervisor works with."""
+
+    ledger: Ledger
+    artifacts: Artifacts
+    settings: Settings
+    ring: Callable[[str], None]
+    clock: Clock
+    stop: threading.Event
+    """Set when the worker is told to end."""
+    command: Sequence[str] = (sys.executable, "-m", "worker.run")
+    """Starts a child when the spec's path is put behind it."""
+
+
+class Supervisor:
+    """Supervises one run: `Supervisor(place, claim).supervise()`, on the thread that lives as long as the process."""
+
+    def __init__(self, place: Place, claim: Claim) -> None:
+        self._place = place
+        self._job, self._run = claim.job, claim.run
+        self._names = {"job_id": claim.job.id, "run_id": claim.run.id, "fence": claim.run.fence}
+        self._log = log.bind(job_id=claim.job.id, run_id=claim.run.id, attempt=claim.run.attempt)
+        self._max_run_seconds = options_of(claim.job).max_run_seconds
+        self._last_word: Line | None = None
+        self._ending: Ending | None = None
+        self._ended_at = 0.0
+        self._is_terminated = False
+
+    def supervise(self) -> None:
+        """Run the child to its end and settle the run. Never raises for what happens to the run: it is settled, or lost."""
+        self._log.info("run.claimed")
+        self._place.ring(self._job.id)
+        with LeaseKeeper(self._place.ledger, **self._names, lease_seconds=self._place.settings.lease_seconds) as keeper:
+            try:
+                outcome = self._outcome(keeper)
+                if outcome is None or keeper.is_lost:
+                    self._log.warning("run.lost")
+                    return
+                self._settle(outcome)
+            except LeaseLost as lost:
+                self._log.warning("run.lost", cause=lost.message)
+            except Exception:
+                self._log.exception("run.unsettled")
+        self._place.ring(self._job.id)
+
+    def _outcome(self, keeper: LeaseKeeper) -> Outcome | None:
+        """Run the child; None when the run is lost."""
+        try:
+            spec_path, environment = insist(self._prepare, until=self._place.stop)
+        except LeaseLost:
+            return None
+        except Unavailable as error:
+            self._log.warning("run.unprepared", code=error.code, cause=error.message)
+            return Outcome("interrupted", told(error.code, error.message))
+        except HeadraceError as error:
+            self._log.warning("run.rejected", code=error.code, cause=error.message)
+            return Outcome("failed", told(error.code, error.message, error.param), "user")
+        except Exception as error:
+            self._log.exception("run.unprepared")
+            cause = f"the run could not be prepared: {type(error).__name__}: {error}"
+            return Outcome("interrupted", told("server_error", cause))
+        return self._run_child(keeper, spec_path, environment)
+
+    def _prepare(self) -> tuple[Path, dict[str, str]]:
+        """Choose the checkpoint, build the spec, write it; give its path and the child's environment."""
+        place = self._place
+        with place.ledger.read() as session:
+            found = checkpoints.restorable(session, self._job.id)
+        restored, damaged = find_restorable(found, place.artifacts)
+        with place.ledger.write() as session:
+            job, run = claims.hold(session, self._run.id, self._run.fence)
+            tell_damaged(session, job, damaged, now=place.clock())
+            devices = list(session.scalars(select(Device).where(Device.run_id == run.id).order_by(Device.ordinal)))
+            compute = as_before(session, job, compute_of(devices, place.settings), place.artifacts)
+            spec = build_run_spec(session, job, run, compute=compute, artifacts=place.artifacts, settings=place.settings,
+                                  restored=restored)
+        place.artifacts.require_space(0, place.settings.min_free_bytes)
+        visible = {"CUDA_VISIBLE_DEVICES": compute.visible or "", "OMP_NUM_THREADS": str(compute.threads)}
+        return write_spec(spec), child_environment(os.environ, visible)
+
+    def _run_child(self, keeper: LeaseKeeper, spec_path: Path, environment: dict[str, str]) -> Outcome | None:
+        with ExitStack() as closing:
+            scribe = Scribe(self._place.ledger, self._place.artifacts, **self._names, ring=self._place.ring,
+                            clock=self._place.clock)
+            closing.callback(scribe.abandon)
+            child = ChildLink.start([*self._place.command, str(spec_path)], log_path=spec_path.parent / "run.log",
+                                environment=environment)
+            closing.callback(child.close)
+            closing.callback(child.kill)
+            self._log.info("child.started", pid=child.pid)
+            is_lost = self._watch(child, keeper, scribe)
+            exit_code = self._see_dead(child, scribe)
+            self._log.info("child.ended", exit_code=exit_code, ending=self._ending)
+            if is_lost:
+                return None
+            scribe.close()
+            if scribe.is_lost:
+                return None
+            if scribe.fault is not None:
+                cause = f"what the run reported could not be kept: {scribe.fault}"
+                return Outcome("interrupted", told("run_interrupted", cause))
+            return decide(ending=self._ending, last=self._last_word, exit_code=exit_code, last_lines=child.last_lines,
+                          stall_seconds=self._place.settings.stall_seconds, max_run_seconds=self._max_run_seconds)
+
+    def _watch(self, child: ChildLink, keeper: LeaseKeeper, scribe: Scribe) -> bool:
+        """Turn until the child has left; True when the run is lost."""
+        started_at = heard_at = time.monotonic()
+        pinged_at = 0.0
+        while child.exit_code is None:
+            has_room = scribe.has_room
+            reports = child.turn(TURN_SECONDS, is_reading=has_room)
+            self._note(reports, scribe)
+            now = time.monotonic()
+            if reports or not has_room:
+                heard_at = now
+            if now - pinged_at >= PING_SECONDS:
+                child.send(Ping())
+                pinged_at = now
+            if keeper.is_lost or scribe.is_lost or scribe.fault is not None:
+                child.kill()
+                if scribe.fault is None:
+                    scribe.abandon()
+                    return True
+                return False
+            if ending := self._reason(keeper, now, heard_at=heard_at, started_at=started_at):
+                self._end(child, ending, now)
+            self._press(child, now)
+        return False
+
+    def _reason(self, keeper: LeaseKeeper, now: float, *, heard_at: float, started_at: float) -> Ending | None:
+        """Why the child must end, if it must; a cancel comes before all else."""
+        if keeper.wanted == "cancel":
+            return "cancel"
+        if self._place.stop.is_set():
+            return "shutdown"
+        if keeper.wanted == "pause":
+            return "pause"
+        if now - heard_at > self._place.settings.stall_seconds:
+            return "stalled"
+        limit = self._max_run_seconds
+        return "overtime" if limit is not None and now - started_at > limit else None
+
+    def _end(self, child: ChildLink, ending: Ending, now: float) -> None:
+        """Tell the child to end, once; a cancel takes over from a gentler reason."""
+        if self._ending is not None and not (ending == "cancel" and self._ending != "cancel"):
+            return
+        self._log.info("child.told_to_end", ending=ending)
+        self._ending, self._ended_at = ending, now
+        child.send(Stop())
+
+    def _press(self, child: ChildLink, now: float) -> None:
+        if self._ending is None:
+            return
+        waited, patience = now - self._ended_at, PATIENCE[self._ending]
+        if waited >= patience.kill_seconds:
+            child.kill()
+        elif waited >= patience.term_seconds and not self._is_terminated:
+            self._is_terminated = True
+            child.terminate()
+
+    def _see_dead(self, child: ChildLink, scribe: Scribe) -> int:
+        """Wait until no process of the group is left, hear its last reports, give its exit code."""
+        while True:
+            try:
+                self._note(child.reap(), scribe)
+                break
+            except TimeoutError as error:
+                self._log.error("child.undead", cause=str(error))
+        assert child.exit_code is not None
+        return child.exit_code
+
+    def _note(self, reports: Sequence[Line], scribe: Scribe) -> None:
+        for report in reports:
+            if isinstance(report, (Finished, Stopped, Failed)):
+                self._last_word = report
+            else:
+                scribe.note(report)
+
+    def _settle(self, outcome: Outcome) -> None:
+        place, file_id = self._place, new_id("file")
+        insist(lambda: settle(place.ledger, place.artifacts, self._run, outcome, file_id=file_id, now=place.clock()),
+               until=place.stop, grace_seconds=SETTLE_SECONDS)
+        self._log.info("run.settled", outcome=outcome.kind, cause=(outcome.error or {}).get("message"))
+
+
+__all__ = ["Place", "Supervisor"]

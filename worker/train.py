@@ -1,0 +1,85 @@
+"""The train worker: claims jobs and supervises their runs, one at a time, on the process's main thread.
+
+It looks in the ledger when a wake-up came, and once a second without one, so it works with Redis dead or emptied. A look is
+a read; only when a job is due and a device is free does it take the write that claims. TERM and INT are heard by its own
+handler: a child is told to save its border, its run is handed back, and the process leaves.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from sqlalchemy import or_, select
+
+from core.db.session import Ledger, database_now
+from core.devices import service as devices
+from core.devices.discovery import find_devices
+from core.devices.models import Device
+from core.devices.service import FoundDevice
+from core.jobs import claims
+from core.jobs.claims import Claim
+from core.jobs.models import Job
+from core.logs import get_log
+from core.settings import Settings
+from worker.app import WakeUps
+from worker.away import insist, is_away
+from worker.presence import Identity, Presence
+from worker.supervisor import Place, Supervisor
+
+log = get_log(__name__)
+
+LOOK_SECONDS = 1.0
+
+
+def serve_train(place: Place, heard: threading.Event) -> None:
+    """Work until `place.stop` is set."""
+    who = Identity.fresh("train")
+    found = find_devices(place.settings.device)
+    with (
+        Presence(place.ledger, who, lease_seconds=place.settings.lease_seconds, stop=place.stop),
+        WakeUps(place.settings.bell_url, "train", heard=heard, node=who.worker_id),
+    ):
+        insist(lambda: announce_devices(place.ledger, who.host, found), until=place.stop)
+        while not place.stop.is_set():
+            if not run_one(place, who, found):
+                heard.wait(LOOK_SECONDS)
+                heard.clear()
+
+
+def announce_devices(ledger: Ledger, host: str, found: list[FoundDevice]) -> None:
+    with ledger.write() as session:
+        devices.announce(session, host, found)
+    log.info("devices.announced", host=host, devices=[f"{d.kind}:{d.ordinal} {d.name}" for d in found])
+
+
+def run_one(place: Place, who: Identity, found: list[FoundDevice]) -> bool:
+    """Claim the next job and supervise its run to the end; False when there was nothing to claim."""
+    try:
+        claim = claim_next(place.ledger, place.settings, who, found)
+    except Exception as error:
+        log.warning("ledger.away" if is_away(error) else "job.unclaimed", cause=str(error), exc_info=not is_away(error))
+        return False
+    if claim is None:
+        return False
+    Supervisor(place, claim).supervise()
+    return True
+
+
+def claim_next(ledger: Ledger, settings: Settings, who: Identity, found: list[FoundDevice]) -> Claim | None:
+    """Claim the job that is due, with one free device of this host; None when either is missing."""
+    with ledger.read() as session:
+        is_due = or_(Job.not_before.is_(None), Job.not_before <= database_now(session))
+        if session.scalar(select(Job.id).where(Job.state == "queued", is_due).limit(1)) is None:
+            return None
+    with ledger.write() as session:
+        free = free_device(devices.free(session, who.host), found)
+        if free is None:
+            return None
+        return claims.claim_next(session, worker_id=who.worker_id, host=who.host, devices=[free.id],
+                                 lease_seconds=settings.lease_seconds)
+
+
+def free_device(free: list[Device], found: list[FoundDevice]) -> Device | None:
+    """The first free device among those that this process found; a host's row may tell of one that is there no more."""
+    mine = {(device.kind, device.ordinal) for device in found}
+    return next((device for device in free if (device.kind, device.ordinal) in mine), None)
