@@ -1,0 +1,147 @@
+"""The promise of the stream: from every position, all that follows is equal; and ranks share each step's rows exactly.
+
+What is compared is everything a batch holds: ids, masks, boundaries, sources, rows, holes, counts and positions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.data.ahead import read_ahead
+from core.data.pipeline import open_stream, plan_stream
+from core.data.spec import Batch, MixtureEntry, Position, RowRef, StreamSpec
+from tests.streams import chat_row, chat_rows, stream_spec, told, write_source
+
+
+def epochs_with_short_last_steps(folder: Path) -> StreamSpec:
+    return stream_spec(folder, write_source(folder, "one", chat_rows(12)), batch_size=5, epochs=3)
+
+
+def one_batch_greater_than_the_data(folder: Path) -> StreamSpec:
+    return stream_spec(folder, write_source(folder, "one", chat_rows(3)), batch_size=7, epochs=4)
+
+
+def unshuffled(folder: Path) -> StreamSpec:
+    return stream_spec(folder, write_source(folder, "one", chat_rows(11)), batch_size=4, epochs=2, is_shuffled=False)
+
+
+def holes_and_cuts(folder: Path) -> StreamSpec:
+    rows: list[Any] = [*chat_rows(9), chat_row(10 ** 90), "{", *chat_rows(3)]
+    rows[4] = {"messages": [{"role": "user", "content": "\ufdd0"}, {"role": "assistant", "content": "yes"}]}
+    rows[2]["messages"][1]["content"] = "word " * 50
+    source = write_source(folder, "holes", rows)
+    return stream_spec(folder, source, batch_size=4, epochs=2, max_length=48, on_bad_row="skip")
+
+
+def split(folder: Path) -> StreamSpec:
+    source = write_source(folder, "many", chat_rows(40))
+    return stream_spec(folder, source, batch_size=6, epochs=2, validation_fraction=0.3)
+
+
+def validation_of_two_sources(folder: Path) -> StreamSpec:
+    return replace(mixture_until_all_are_done(folder), validation_fraction=0.4, part="validation", epochs=2)
+
+
+def mixture_until_all_are_done(folder: Path) -> StreamSpec:
+    sources = [write_source(folder, "a", chat_rows(13)), write_source(folder, "b", chat_rows(9))]
+    return stream_spec(folder, *sources, mixture=[MixtureEntry(1, (0.7, 0.3))], batch_size=4, epochs=2)
+
+
+def mixture_changed_on_the_way(folder: Path) -> StreamSpec:
+    spec = mixture_until_all_are_done(folder)
+    log = (MixtureEntry(1, (0.7, 0.3)), MixtureEntry(3, (0.2, 0.8)), MixtureEntry(6, (0.0, 1.0)))
+    return replace(spec, mixture=log, exhaustion="repeat")
+
+
+SETTINGS = (epochs_with_short_last_steps, one_batch_greater_than_the_data, unshuffled, holes_and_cuts, split,
+            validation_of_two_sources, mixture_until_all_are_done, mixture_changed_on_the_way)
+
+each_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.__name__)
+Setting = Callable[[Path], StreamSpec]
+
+
+def read(spec: StreamSpec, position: Position | None = None) -> list[Batch]:
+    with open_stream(spec) as stream:
+        return list(stream.batches(position))
+
+
+def all_told(batches: list[Batch]) -> list[tuple[Any, ...]]:
+    return [told(batch) for batch in batches]
+
+
+@each_setting
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_from_every_position_all_that_follows_is_equal(setting: Setting, ranks: int, tmp_path: Path) -> None:
+    spec = replace(setting(tmp_path), rank=ranks - 1, ranks=ranks)
+    whole = read(spec)
+    assert len(whole) == plan_stream(spec).total_steps > 1
+    expected = all_told(whole)
+    for done, batch in enumerate(whole, start=1):
+        position = Position.from_json(batch.position.to_json())
+        assert position.step == done
+        assert all_told(read(spec, position)) == expected[done:]
+
+
+@each_setting
+def test_the_start_is_a_position_too(setting: Setting, tmp_path: Path) -> None:
+    spec = setting(tmp_path)
+    with open_stream(spec) as stream:
+        start = stream.position_after(0)
+    assert all_told(read(spec, start)) == all_told(read(spec, Position())) == all_told(read(spec))
+
+
+@each_setting
+def test_read_ahead_goes_on_from_a_position(setting: Setting, tmp_path: Path) -> None:
+    spec = setting(tmp_path)
+    whole = read(spec)
+    for batch in (whole[0], whole[-2]):
+        with read_ahead(spec, batch.position) as ahead:
+            assert all_told(list(ahead)) == all_told(whole[batch.step:])
+
+
+@each_setting
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_ranks_share_the_rows_of_each_step(setting: Setting, ranks: int, tmp_path: Path) -> None:
+    spec = setting(tmp_path)
+    shares = [read(replace(spec, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    for step, whole in enumerate(read(spec)):
+        batches = [share[step] for share in shares]
+        assert Counter(ref for batch in batches for ref in batch.rows) == Counter(whole.rows)
+        assert Counter(hole for batch in batches for hole in batch.holes) == Counter(whole.holes)
+        assert {batch.trained_tokens for batch in batches} == {whole.trained_tokens}
+        assert {batch.position for batch in batches} == {whole.position}
+
+
+@pytest.mark.parametrize("before", [1, 2, 3, 5])
+@pytest.mark.parametrize("after", [1, 2, 3, 5])
+def test_no_row_is_lost_or_repeated_when_the_number_of_ranks_changes(before: int, after: int, tmp_path: Path) -> None:
+    spec = epochs_with_short_last_steps(tmp_path)
+    rows: list[RowRef] = []
+    position = Position()
+    for ranks, steps in ((before, 2), (after, 1)):
+        shares = [read(replace(spec, rank=rank, ranks=ranks), position)[:steps] for rank in range(ranks)]
+        rows += [ref for share in shares for batch in share for ref in batch.rows]
+        position = shares[0][-1].position
+    assert sorted(ref.row for ref in rows) == list(range(12))
+
+
+@each_setting
+def test_the_layout_inside_a_step_changes_no_row_and_no_token(setting: Setting, tmp_path: Path) -> None:
+    spec = setting(tmp_path)
+    assert spec.fingerprint() == replace(spec, micro_batch_tokens=1).fingerprint()
+    for wide, narrow in zip(read(replace(spec, micro_batch_tokens=4096)), read(replace(spec, micro_batch_tokens=1)), strict=True):
+        assert (wide.rows, wide.position, wide.trained_tokens) == (narrow.rows, narrow.position, narrow.trained_tokens)
+        ids = [[int(number) for each in batch.micro_batches for number in each.ids] for batch in (wide, narrow)]
+        assert ids[0] == ids[1]
+
+
+@each_setting
+def test_a_position_is_small_enough_to_read_aloud(setting: Setting, tmp_path: Path) -> None:
+    for batch in read(setting(tmp_path)):
+        assert len(str(batch.position.to_json())) < 200
