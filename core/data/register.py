@@ -71,7 +71,8 @@ def _described(error: HeadraceError | OSError | MemoryError) -> dict[str, Any]:
             "code": DataError.code,
             "message": f"checking the file needs more than {MEMORY_BYTES >> 20} MiB; split its largest rows",
         }
-    return {"code": "storage_error", "message": f"the index cannot be written ({os.strerror(error.errno or 0)}); free space, try again"}
+    reason = os.strerror(error.errno or 0)
+    return {"code": "storage_error", "message": f"the index cannot be written ({reason}); free space, then try again"}
 
 
 def _tell(told: dict[str, Any]) -> None:

@@ -134,19 +134,15 @@ def _check_calls(message: dict[str, Any], calls: Any, path: str) -> None:
 
 
 def _check_call(call: Any, path: str) -> None:
-    function = call.get("function") if isinstance(call, dict) else None
-    is_shaped = (
-        isinstance(function, dict) and call.get("type") == "function" and isinstance(call.get("id"), str)
-        and isinstance(function.get("name"), str) and isinstance(function.get("arguments"), str)
-    )
-    if not is_shaped:
+    arguments = call["function"].get("arguments") if _is_function(call) else None
+    if not isinstance(arguments, str) or not isinstance(call.get("id"), str):
         raise RowFault(
             "wrong_tool_call",
             f'{path} must be {{"id": "…", "type": "function", "function": {{"name": "…", "arguments": "…"}}}}; '
             "arguments is a string that holds JSON",
         )
     try:
-        orjson.loads(function["arguments"])
+        orjson.loads(arguments)
     except orjson.JSONDecodeError:
         raise RowFault(
             "wrong_tool_call", f"{path}.function.arguments holds no JSON; write the arguments as a JSON object in a string"
@@ -158,7 +154,7 @@ def _check_tools(row: dict[str, Any]) -> None:
     if not isinstance(tools, list | None):
         raise RowFault("wrong_tool", f"tools is {kind_of(tools)}; it must be a list of tool definitions")
     for i, tool in enumerate(tools or ()):
-        if not _is_tool(tool):
+        if not _is_function(tool):
             raise RowFault(
                 "wrong_tool",
                 f'tools[{i}] must be {{"type": "function", "function": {{"name": "…", "parameters": {{…}}}}}}; '
@@ -172,9 +168,10 @@ def _check_tools(row: dict[str, Any]) -> None:
         raise RowFault("wrong_type", f"functions is {kind_of(functions)}; it must be a list of functions")
 
 
-def _is_tool(tool: Any) -> bool:
-    function = tool.get("function") if isinstance(tool, dict) else None
-    return isinstance(function, dict) and tool.get("type") == "function" and isinstance(function.get("name"), str)
+def _is_function(holder: Any) -> bool:
+    """Tell the shape that a tool and a call of it share: `{"type": "function", "function": {"name": "…", …}}`."""
+    function = holder.get("function") if isinstance(holder, dict) else None
+    return isinstance(function, dict) and holder.get("type") == "function" and isinstance(function.get("name"), str)
 
 
 def _field(holder: dict[str, Any], name: str, kind: type, path: str) -> Any:

@@ -18,9 +18,9 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -51,22 +51,22 @@ class IndexWriter:
         """Bring all to the disk, then replace the header."""
         arrays = {}
         for kind, file in self._files.items():
-            file.flush()
-            os.fsync(file.fileno())
             arrays[kind] = {"name": self._names[kind], "bytes": file.tell()}
-        self.close()
+            _bring_to_disk(file)
         header = self._folder / f".{HEADER}-{secrets.token_hex(8)}"
         with header.open("wb") as file:
-            file.write(orjson.dumps({"version": VERSION, "arrays": arrays, **told}, option=orjson.OPT_NON_STR_KEYS))
-            file.flush()
-            os.fsync(file.fileno())
+            file.write(orjson.dumps({"version": VERSION, "arrays": arrays, **told}))
+            _bring_to_disk(file)
         header.replace(self._folder / HEADER)
         _sync_folder(self._folder)
         self._clear_away(set(self._names.values()) | {HEADER})
 
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+    def discard(self) -> None:
+        """Remove what was appended, so that a build which failed leaves nothing on the disk."""
+        for kind, file in self._files.items():
+            with suppress(OSError):
+                file.close()
+            (self._folder / self._names[kind]).unlink(missing_ok=True)
 
     def _clear_away(self, kept: set[str]) -> None:
         for path in self._folder.iterdir():
@@ -84,8 +84,9 @@ def writing_index(folder: Path) -> Iterator[IndexWriter]:
         writer = IndexWriter(folder)
         try:
             yield writer
-        finally:
-            writer.close()
+        except BaseException:
+            writer.discard()
+            raise
     finally:
         os.close(lock)
 
@@ -95,6 +96,12 @@ def _take(lock: int) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise Conflict("this index is being built by another process; wait until it is done") from None
+
+
+def _bring_to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
 
 
 def _sync_folder(folder: Path) -> None:
