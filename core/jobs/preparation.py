@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from core.data.spec import StreamPlan, StreamSpec
 from core.datasets.faults import first_faults
 from core.datasets.models import DatasetVersion
-from core.errors import DataError, HeadraceError
+from core.errors import DataError, HeadraceError, shown
 from core.jobs.models import Job
 from core.jobs.moves import move
 from core.jobs.repository import lock_job
@@ -42,6 +42,7 @@ def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetim
         for version_id, version in versions.items():
             check_version(job, version, param="validation_file" if version_id == job.validation_version_id else "training_file")
         base = resolve_base(session, job.project_id, job.model).base
+        check_template(versions, base)
         resolved = plan(job, versions, artifacts=artifacts, base=base)
     except HeadraceError as error:
         _fail(session, job, error, now=now)
@@ -63,17 +64,19 @@ def check_version(job: Job, version: DatasetVersion, *, param: str) -> None:
                         "or let the job skip them with options.on_bad_row 'skip'", code=code, param=param)
 
 
+def check_template(versions: dict[str, DatasetVersion], base: Model) -> None:
+    """Raise DataError when there are chats to train on and the base model has no template to write them with."""
+    has_template = (base.facts or {}).get("has_chat_template", True)
+    if not has_template and any(version.row_format == "chat" for version in versions.values()):
+        raise DataError(f"model {shown(base.name)} has no chat template and the data are chats; choose a chat model, or give rows "
+                        "of 'prompt' and 'completion' or of 'text'", code="model_without_chat_template", param="model")
+
+
 def plan(job: Job, versions: dict[str, DatasetVersion], *, artifacts: Artifacts, base: Model) -> dict[str, Any]:
-    """Make every choice that the spec left open, and count the steps; raise DataError when there is nothing to train on."""
+    """Make every choice that the spec left open, and count the steps; raise DataError for a source without a row."""
     counting, validation = build_streams(job, versions, artifacts=artifacts, base=base)
     rows = sum(_count(counting).rows)
-    if rows < 1:
-        raise DataError("training_file has no row to train on; it needs at least 1 good row outside the validation split",
-                        param="training_file")
-    validation_rows = sum(_count(validation).rows) if validation is not None else 0
-    if validation is not None and validation_rows < 1:
-        raise DataError("no row is left to validate on; give a larger validation_file or validation_split, or leave it out",
-                        code="invalid_validation_file", param="validation_file")
+    validation_rows = sum(_count_validation(validation).rows) if validation is not None else 0
     resolved = job.resolved = resolve(job, rows=rows, validation_rows=validation_rows, base=base)
     train, _ = build_streams(job, versions, artifacts=artifacts, base=base)
     counted = _count(train)
@@ -87,6 +90,14 @@ def _count(spec: StreamSpec) -> StreamPlan:
     from core.data.pipeline import plan_stream
 
     return plan_stream(spec)
+
+
+def _count_validation(spec: StreamSpec) -> StreamPlan:
+    try:
+        return _count(spec)
+    except DataError as error:
+        field = "validation_file" if spec.part == "whole" else "validation_split"
+        raise DataError(error.message, code="invalid_validation_file", param=field) from error
 
 
 def _versions(session: Session, job: Job) -> dict[str, DatasetVersion]:
