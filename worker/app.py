@@ -37,10 +37,9 @@ class WakeUps:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop listening; a Celery that waits for Redis is left to end with the process."""
+        """Stop listening. Celery looks up every two seconds; the process does not wait for that to end."""
         self._closed.set()
         state.should_stop = 0
-        self._thread.join(1.5)
 
     def _listen(self) -> None:
         while not self._closed.is_set():

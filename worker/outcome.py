@@ -34,7 +34,7 @@ def decide(*, ending: Ending | None, last: Line | None, exit_code: int, last_lin
         return Outcome("cancelled")
     if isinstance(last, Finished):
         return Outcome("succeeded")
-    if isinstance(last, Failed):
+    if isinstance(last, Failed) and (last.failure != "infrastructure" or ending not in ("pause", "shutdown")):
         return Outcome("failed", told(last.code, last.message, last.param), last.failure)
     if ending in ("pause", "shutdown"):
         return Outcome("paused" if ending == "pause" else "handed_back")

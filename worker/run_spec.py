@@ -98,8 +98,8 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
     model = resolve_base(session, job.project_id, job.model)
     if model.base.folder is None or not Path(model.base.folder).is_dir():
         raise RunRejected(
-            f"the folder of base model '{model.base.name}' ({model.base.folder}) is not there on this host; put it back, or add "
-            "the model again", code="model_not_found", param="model")
+            f"the folder of base model '{model.base.name}' ({model.base.folder}) is not there on this host; put it back, or "
+            "add the model again", code="model_not_found", param="model")
     train, validation = build_streams(job, _versions(session, job), artifacts=artifacts, base=model.base,
                                       micro_batch_tokens=compute.micro_batch_tokens)
     return RunSpec(

@@ -66,8 +66,10 @@ def finish(session: Session, chore: Chore, now: datetime) -> None:
 
 
 def again(session: Session, chore: Chore, now: datetime, wait_seconds: float, error: dict[str, Any] | None = None) -> None:
-    """Put a chore back, to be taken again after a while."""
-    _write(session, chore, {**_LET_GO, "state": "waiting", "not_before": now + timedelta(seconds=wait_seconds), "error": error})
+    """Put a chore back, to be taken again after a while. Without an `error` it only waits: its attempts are counted afresh."""
+    waited = {} if error is not None else {"attempts": 0}
+    told = {"state": "waiting", "not_before": now + timedelta(seconds=wait_seconds), "error": error}
+    _write(session, chore, {**_LET_GO, **told, **waited})
 
 
 def fail(session: Session, chore: Chore, now: datetime, error: dict[str, Any] | None = None) -> None:
