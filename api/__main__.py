@@ -11,12 +11,12 @@ import sys
 import redis
 
 from api.app import create_app
-from api.logs import configure_logs
 from api.server import build_server
 from api.stopping import Stop
 from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.errors import ConfigurationError
+from core.logs import configure_logs
 from core.settings import Settings, read_settings
 from core.signals.bell import Bell
 from core.signals.client import build_hint_client
@@ -27,7 +27,7 @@ from core.storage.artifacts import Artifacts
 def main() -> int:
     try:
         settings = read_settings()
-        configure_logs(settings.log_level)
+        configure_logs(settings.log_level, process="api")
         ledger = _open_ledger(settings)
     except ConfigurationError as error:
         print(error.message, file=sys.stderr)

@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.faults import fault_of
 from core.errors import (
@@ -55,6 +56,8 @@ STATUSES: tuple[tuple[type[HeadraceError], int], ...] = (
 
 CODE_STATUSES = {"unsupported_media_type": 415, "request_head_too_large": 431}
 """Errors whose code says more than their branch."""
+
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 NO_RETRY_CODES = ("insufficient_storage",)
 """Trying again within the clients' two tries would not help."""
@@ -142,12 +145,9 @@ def _of_http(error: HTTPException) -> Answer:
 
 def _with_allowed_methods(app: FastAPI, request: Request, error: HTTPException) -> HTTPException:
     """Name the methods of all routes on the path: the framework names those of the first one alone."""
-    methods: set[str] = set()
-    for route in app.routes:
-        pattern, own = getattr(route, "path_regex", None), getattr(route, "methods", None)
-        if pattern is not None and own and pattern.match(request.scope["path"]):
-            methods |= own
-    return HTTPException(405, headers={"Allow": ", ".join(sorted(methods))}) if methods else error
+    methods = [method for method in METHODS if any(
+        route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.routes)]
+    return HTTPException(405, headers={"Allow": ", ".join(methods)}) if methods else error
 
 
 def _is_database_away(error: SQLAlchemyError) -> bool:

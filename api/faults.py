@@ -21,8 +21,9 @@ def fault_of(error: RequestValidationError) -> InvalidValue:
     by_field: dict[str, list[Report]] = {}
     for report in error.errors():
         by_field.setdefault(param_of(report, error.body), []).append(report)
-    param, reports = next(iter(by_field.items()))
-    return _tell(param, reports)
+    param = next(iter(by_field))
+    within = next((deeper for deeper in by_field if param and deeper.startswith(f"{param}.")), param)
+    return _tell(within, by_field[within])
 
 
 def param_of(report: Report, body: Any) -> str:

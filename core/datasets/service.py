@@ -45,7 +45,7 @@ def register(session: Session, project_id: str, *, name: str, file_id: str, now:
     """Make a version of the file's rows, under a new or a known name; an upkeep worker indexes it."""
     _check_name(name)
     lock_project(session, project_id)
-    file = get_trainable_file(session, project_id, file_id, param="file")
+    file = get_trainable_file(session, project_id, file_id, param="file_id")
     dataset = find_dataset_named(session, project_id, name) or _add_dataset(session, project_id, name, now=now)
     return dataset, _add_version(session, dataset, file, now=now)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 SPEC_VERSION = 1
 
@@ -119,7 +120,10 @@ class JobSpec(Frozen):
 
     @model_validator(mode="after")
     def names_its_rows_once(self) -> JobSpec:
-        if (self.training_file is None) == (self.datasets is None):
+        if self.training_file is None and self.datasets is None:
+            raise PydanticCustomError("missing_required_parameter", "'training_file' is missing; add the id of an uploaded "
+                                      "file, or name 'datasets'", {"param": "training_file"})
+        if self.training_file is not None and self.datasets is not None:
             raise ValueError("a job names either 'training_file' or 'datasets'; give exactly one of them")
         if self.validation_file is not None and self.validation_split is not None:
             raise ValueError("a job is validated on 'validation_file' or on a 'validation_split', not on both; drop one")

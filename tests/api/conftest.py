@@ -1,4 +1,4 @@
-"""A served application for each test module, on SQLite; modules that need both databases take `ledger` and serve it themselves."""
+"""A served application for each test module, on SQLite. Tests that need both databases take `ledger` and serve it."""
 
 from __future__ import annotations
 

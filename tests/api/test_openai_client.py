@@ -41,7 +41,8 @@ def test_a_file_goes_up_and_comes_back(house: House) -> None:
 
 def test_expiry_is_kept(house: House) -> None:
     client = house.openai()
-    file = client.files.create(file=io.BytesIO(ROWS), purpose="user_data", expires_after={"anchor": "created_at", "seconds": 3600})
+    file = client.files.create(file=io.BytesIO(ROWS), purpose="user_data",
+                               expires_after={"anchor": "created_at", "seconds": 3600})
     assert file.expires_at == file.created_at + 3600
 
 
