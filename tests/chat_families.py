@@ -49,7 +49,7 @@ MISTRAL = """{{- bos_token }}
     {%- if message.role == 'system' %}
         {%- set ns.system = message.content + '\n\n' %}
     {%- elif message.role == 'user' %}
-        {{- '[INST] ' + (ns.system if loop.last or loop.index0 == messages | length - 2 else '') + message.content + '[/INST]' }}
+        {{- '[INST] ' + (ns.system if loop.index0 >= messages | length - 2 else '') + message.content + '[/INST]' }}
     {%- else %}
         {{- ' ' + message.content + eos_token }}
     {%- endif %}
@@ -75,7 +75,8 @@ GENERATION = """{% for message in messages %}{{ '<|im_start|>' + message['role']
 
 THINKING = """{%- set ns = namespace(last=0) %}
 {%- for message in messages %}{%- if message.role == 'user' %}{%- set ns.last = loop.index0 %}{%- endif %}{%- endfor %}
-{%- if tools %}{{- '<|im_start|>system\n' }}{%- for tool in tools %}{{- tool | tojson + '\n' }}{%- endfor %}{{- '<|im_end|>\n' }}
+{%- if tools %}
+    {{- '<|im_start|>system\n' }}{%- for tool in tools %}{{- tool | tojson + '\n' }}{%- endfor %}{{- '<|im_end|>\n' }}
 {%- endif %}
 {%- for message in messages %}
     {%- if message.role == 'assistant' %}

@@ -24,7 +24,8 @@ def chat_rows(count: int) -> list[dict[str, Any]]:
     return [chat_row(number, words=1 + number % 4) for number in range(count)]
 
 
-def write_source(folder: Path, name: str, rows: Sequence[dict[str, Any] | str], *, row_format: RowFormat = "chat") -> SourceSpec:
+def write_source(folder: Path, name: str, rows: Sequence[dict[str, Any] | str], *,
+                 row_format: RowFormat = "chat") -> SourceSpec:
     """Write and register rows; a text stands in the file as it is."""
     path, index_path = folder / f"{name}.jsonl", folder / f"{name}.index"
     path.write_text("".join((each if isinstance(each, str) else json.dumps(each)) + "\n" for each in rows))

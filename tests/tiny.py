@@ -1,6 +1,6 @@
 """A tiny tokenizer for tests: a byte-level BPE trained on the spot, written as a model's folder would hold it.
 
-It imports no transformers; `chat_families` has what tests compare with it.
+It imports no transformers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def write_tokenizer(folder: Path, *, chat_template: str | None = CHATML, control
                     eos: str = "<|im_end|>", bos: str | None = None, adds_bos: bool = False) -> Path:
     """Write tokenizer.json, tokenizer_config.json and the chat template into a folder, and give it back."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = Tokenizer.from_str(_trained(tuple(controls)))
+    tokenizer = trained_tokenizer(controls)
     if adds_bos:
         assert bos is not None
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -39,6 +39,10 @@ def write_tokenizer(folder: Path, *, chat_template: str | None = CHATML, control
     if chat_template is not None:
         (folder / "chat_template.jinja").write_text(chat_template)
     return folder
+
+
+def trained_tokenizer(controls: Sequence[str]) -> Tokenizer:
+    return Tokenizer.from_str(_trained(tuple(controls)))
 
 
 @functools.cache

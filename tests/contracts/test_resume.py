@@ -135,7 +135,8 @@ def test_no_row_is_lost_or_repeated_when_the_number_of_ranks_changes(before: int
 def test_the_layout_inside_a_step_changes_no_row_and_no_token(setting: Setting, tmp_path: Path) -> None:
     spec = setting(tmp_path)
     assert spec.fingerprint() == replace(spec, micro_batch_tokens=1).fingerprint()
-    for wide, narrow in zip(read(replace(spec, micro_batch_tokens=4096)), read(replace(spec, micro_batch_tokens=1)), strict=True):
+    layouts = [read(replace(spec, micro_batch_tokens=tokens)) for tokens in (4096, 1)]
+    for wide, narrow in zip(*layouts, strict=True):
         assert (wide.rows, wide.position, wide.trained_tokens) == (narrow.rows, narrow.position, narrow.trained_tokens)
         ids = [[int(number) for each in batch.micro_batches for number in each.ids] for batch in (wide, narrow)]
         assert ids[0] == ids[1]

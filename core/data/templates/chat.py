@@ -21,7 +21,7 @@ from typing import Any
 
 from core.data.spec import Example, Row
 from core.data.templates.exact import exact_spans
-from core.data.templates.marks import ANY_NUMBER, RESERVED, Found, find_marks, mark, mark_all, mark_core
+from core.data.templates.marks import ANY_NUMBER, Found, check_reserved, find_marks, mark, mark_all, mark_core
 from core.data.templates.messages import Conversation, Habits, is_plain, read_conversation, texts_in
 from core.data.templates.pieces import Span, cut
 from core.data.templates.probe import probe_habits, probe_turn_end
@@ -43,8 +43,7 @@ class ChatTemplate:
         dialect = self._with_tools if row.value.get("tools") else self._plain
         chat = read_conversation(row.value, dialect.habits)
         text = dialect.renderer.render(chat.messages, chat.tools)
-        if reserved := RESERVED.search(text):
-            raise RowRefused(f"it holds U+{ord(reserved[0]):04X}, which Unicode reserves for internal use; take it out")
+        check_reserved(text)
         found = self._marked(dialect, chat, text)
         trained = self._trained(dialect, chat, text, found)
         return Example(row.ref, cut(text, trained=trained, controls=self._controls_in(chat, text, found)))

@@ -13,16 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.data.templates.environment import GENERATION_CLOSE, GENERATION_OPEN
+from core.data.templates.environment import GENERATION_OPEN
 from core.data.templates.pieces import Span
+from core.data.templates.refusal import RowRefused
 
-RESERVED = re.compile("[\ufdd0-\ufdef]")
+_RESERVED = re.compile("[\ufdd0-\ufdef]")
 """What no row may hold; the marks and the stand-ins for control tokens are made of it."""
 ANY_NUMBER = 0xFFFF
 """The number of texts that belong to no message, tool schemas for example."""
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
-_MARK = re.compile("\ufdd0(.)|([\ufdd1-\ufdd3])", re.DOTALL)
+_MARK = re.compile("[\ufdd0-\ufdd3]")
 _NUMBERS_FROM = 0x100000
 
 
@@ -35,6 +36,12 @@ class Found:
     """The row's own texts by the number they were marked with, in the order of the rendering."""
     generated: list[Span] = field(default_factory=list)
     """What `{% generation %}` blocks hold."""
+
+
+def check_reserved(text: str) -> None:
+    """Raise RowRefused for a text that holds what marks are made of."""
+    if not text.isascii() and (reserved := _RESERVED.search(text)):
+        raise RowRefused(f"it holds U+{ord(reserved[0]):04X}, which Unicode reserves for internal use; take it out")
 
 
 def mark(text: str, number: int) -> str:
@@ -65,27 +72,28 @@ def mark_all(value: Any, number: int, marking: Callable[[str, int], str]) -> Any
 def find_marks(rendering: str) -> Found | None:
     """Take the marks out; None when a template has cut one apart or nested them in a way that says nothing."""
     parts: list[str] = []
-    at = length = 0
+    at = length = text_start = block_start = 0
     number: int | None = None
-    opened = {_CLOSE: -1, GENERATION_CLOSE: -1}
     found = Found("")
     for match in _MARK.finditer(rendering):
-        parts.append(rendering[at:match.start()])
-        length += len(parts[-1])
-        at = match.end()
-        if match[1] is not None:
-            if number is not None:
+        here = match.start()
+        parts.append(rendering[at:here])
+        length += here - at
+        at = here + 1
+        kind = rendering[here]
+        if kind == _OPEN:
+            if number is not None or at == len(rendering):
                 return None
-            number, opened[_CLOSE] = ord(match[1]) - _NUMBERS_FROM, length
-        elif match[2] == _CLOSE:
+            number, text_start, at = ord(rendering[at]) - _NUMBERS_FROM, length, at + 1
+        elif kind == _CLOSE:
             if number is None:
                 return None
-            found.texts.append((number, (opened[_CLOSE], length)))
+            found.texts.append((number, (text_start, length)))
             number = None
-        elif match[2] == GENERATION_OPEN:
-            opened[GENERATION_CLOSE] = length
+        elif kind == GENERATION_OPEN:
+            block_start = length
         else:
-            found.generated.append((opened[GENERATION_CLOSE], length))
+            found.generated.append((block_start, length))
     if number is not None:
         return None
     parts.append(rendering[at:])

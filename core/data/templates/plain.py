@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.data.spec import Example, Piece, Row
-from core.data.templates.marks import RESERVED
-from core.data.templates.refusal import RowRefused
+from core.data.templates.marks import check_reserved
 
 
 class PromptCompletionTemplate:
@@ -34,6 +33,5 @@ class TextTemplate:
 
 
 def _checked(text: str) -> str:
-    if reserved := RESERVED.search(text):
-        raise RowRefused(f"it holds U+{ord(reserved[0]):04X}, which Unicode reserves for internal use; take it out")
+    check_reserved(text)
     return text

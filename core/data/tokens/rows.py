@@ -11,6 +11,7 @@ import tokenizers
 from core.data.spec import Example, Overlong, Tokens
 from core.data.templates import RowRefused
 from core.data.tokens.encoder import TextEncoder
+from core.data.tokens.mask import mask_by_borders, mask_by_offsets
 from core.errors import DataError
 
 _CHARACTERS_PER_TOKEN = 16
@@ -67,19 +68,20 @@ class RowEncoder:
         return Encoded(Tokens(example.ref, ids, mask), is_long)
 
     def _mask(self, example: Example, text: str, encoding: tokenizers.Encoding) -> np.ndarray:
-        """Which tokens hold a character of a trained piece, by counting those characters up to each place."""
-        counts = np.zeros(len(text) + 1, dtype=np.int32)
-        at = 0
-        for piece in example.pieces:
-            end = at + len(self._encoder.written(piece))
-            counts[at + 1:end + 1] = piece.is_trained
-            at = end
-            if at >= len(text):
-                break
-        np.cumsum(counts, out=counts)
-        spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        starts = np.minimum(spans[:, 0], len(text) - 1)
-        ends = np.maximum(spans[:, 1], starts + 1)
-        mask = counts[ends] > counts[starts]
+        spans = _trained_spans([(len(self._encoder.written(piece)), piece.is_trained) for piece in example.pieces], len(text))
+        mask = mask_by_borders(spans, len(text), encoding)
+        if mask is None:
+            mask = mask_by_offsets(spans, len(text), encoding)
         mask[:1] = False
         return mask
+
+
+def _trained_spans(pieces: Sequence[tuple[int, bool]], length: int) -> list[tuple[int, int]]:
+    """Where the trained characters lie, as far as the text was encoded; spans that touch are one."""
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for characters, is_trained in pieces:
+        start, at = at, min(at + characters, length)
+        if is_trained and start < at:
+            spans[-1:] = [(spans[-1][0], at)] if spans and spans[-1][1] == start else [*spans[-1:], (start, at)]
+    return spans

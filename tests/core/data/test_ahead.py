@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -124,8 +125,6 @@ def test_it_dies_with_the_process_that_opened_it(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert parent.stdin is not None
     assert parent.stdout is not None
-    import json
-
     parent.stdin.write(json.dumps(spec.to_json()))
     parent.stdin.close()
     pid = int(parent.stdout.readline())
@@ -164,7 +163,8 @@ def test_it_tells_how_long_the_last_batch_was_waited_for(tmp_path: Path) -> None
 
 
 def test_a_batch_crosses_unchanged_and_may_be_written_to() -> None:
-    micro = [MicroBatch(np.arange(n, dtype=np.int32), np.arange(n) % 3 == 0, np.array([0, n], np.int32), np.array([1], np.int32))
+    source = np.array([1], np.int32)
+    micro = [MicroBatch(np.arange(n, dtype=np.int32), np.arange(n) % 3 == 0, np.array([0, n], np.int32), source)
              for n in (1, 7, 30)]
     batch = Batch(3, 0.5, tuple(micro), (RowRef(1, 5),), 9, Position(3, (4, 8), 1), (Hole(RowRef(0, 2), 3, "ümlaut"),), 2)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

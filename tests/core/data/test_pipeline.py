@@ -24,9 +24,9 @@ def rows_of(batches: list[Batch]) -> list[tuple[int, int]]:
     return [(ref.source, ref.row) for batch in batches for ref in batch.rows]
 
 
-def two_sources(folder: Path, *, sizes: tuple[int, int] = (12, 4), weights: tuple[float, float] = (0.5, 0.5), **told: Any) -> StreamSpec:
+def two_sources(folder: Path, *, sizes: tuple[int, int] = (12, 4), **told: Any) -> StreamSpec:
     sources = [write_source(folder, name, chat_rows(size)) for name, size in zip("ab", sizes, strict=True)]
-    return stream_spec(folder, *sources, mixture=[MixtureEntry(1, weights)], **told)
+    return stream_spec(folder, *sources, mixture=[MixtureEntry(1, (0.5, 0.5))], **told)
 
 
 def test_an_epochs_last_step_is_short(tmp_path: Path) -> None:
@@ -95,7 +95,8 @@ def test_a_change_of_weights_leaves_the_number_of_steps_alone(tmp_path: Path) ->
 
 def test_both_sides_of_a_split_are_the_whole(tmp_path: Path) -> None:
     source = write_source(tmp_path, "many", chat_rows(60))
-    sides = [rows_of(read(stream_spec(tmp_path, source, validation_fraction=0.3, part=part))) for part in ("train", "validation")]
+    sides = [rows_of(read(stream_spec(tmp_path, source, validation_fraction=0.3, part=part)))
+             for part in ("train", "validation")]
     assert sorted(sides[0] + sides[1]) == [(0, row) for row in range(60)]
     assert all(sides)
 

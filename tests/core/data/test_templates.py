@@ -182,8 +182,8 @@ def test_no_content_changes_the_text_or_adds_a_control_token(family: Family, que
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     try:
         example = chat_template(family).example(row(*messages))
-    except RowRefused as refused:
-        assert "control token" in refused.reason or "refuses" in refused.reason or "cannot be told" in refused.reason
+    except RowRefused:
+        assert family.name == "thinking"  # the one that looks into its texts
         return
     assert text_of(example) == reference(family).apply_chat_template(messages, tokenize=False)
     plain = chat_template(family).example(row(QUESTION, ANSWER))
@@ -301,7 +301,8 @@ def test_the_date_in_a_template_never_changes() -> None:
 
 def test_a_completion_and_its_end_are_trained_on_and_the_prompt_is_not(tmp_path: Path) -> None:
     write_tokenizer(tmp_path)
-    template = open_template(str(tmp_path), row_format="prompt_completion", control_tokens=("<|im_end|>",), front=("<|im_start|>",))
+    template = open_template(str(tmp_path), row_format="prompt_completion", control_tokens=("<|im_end|>",),
+                             front=("<|im_start|>",))
     example = template.example(Row(RowRef(0, 0), {"prompt": "2 + 2 =", "completion": " 4"}))
     assert text_of(example) == "<|im_start|>2 + 2 = 4<|im_end|>"
     assert trained_of(example) == [" 4<|im_end|>"]

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from core.data.spec import Example, Piece, RowRef
 from core.data.templates import RowRefused
 from core.data.tokens import Encoded, RowEncoder, RowLeftOut, TextEncoder, open_encoder
+from core.data.tokens.mask import mask_by_borders, mask_by_offsets
 from core.errors import DataError
-from tests.tiny import write_tokenizer
+from tests.tiny import CONTROLS, trained_tokenizer, write_tokenizer
 
+ENCODER = TextEncoder(trained_tokenizer(CONTROLS))
 END = Piece("<|im_end|>", True, is_control=True)
 
 
@@ -154,3 +158,28 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DataError, match="is no tokenizer"):
         open_encoder(str(tmp_path))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.text(max_size=12) | st.sampled_from([" ", "\n\n", "the capital", "😀", "é"]), st.booleans()),
+                min_size=1, max_size=8))
+def test_borders_and_offsets_give_the_same_mask(parts: list[tuple[str, bool]]) -> None:
+    text = "".join(part for part, _ in parts)
+    encoding = ENCODER.encode([text])[0]
+    spans, at = [], 0
+    for part, is_trained in parts:
+        if is_trained and part:
+            spans.append((at, at + len(part)))
+        at += len(part)
+    by_borders = mask_by_borders(spans, len(text), encoding)
+    assert by_borders is not None
+    assert by_borders.tolist() == mask_by_offsets(spans, len(text), encoding).tolist()
+
+
+def test_characters_without_a_token_leave_the_mask_to_the_offsets() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"?": 0, "a": 1, "b": 2}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    encoder = RowEncoder(TextEncoder(tokenizer), max_length=20, overlong="drop")
+    told = encoder.encode([Example(RowRef(0, 0), (Piece("a", False), Piece(" b ", True), Piece(" a", False)))])[0]
+    assert isinstance(told, Encoded)
+    assert told.tokens.loss_mask.tolist() == [False, True, False]
