@@ -52,8 +52,7 @@ class DatasetIndex:
     def spans(self, rows: np.ndarray) -> np.ndarray:
         """Give where each row starts and ends: int64, shape (rows, 2)."""
         rows = np.asarray(rows, dtype=np.int64)
-        if rows.size and not (rows.min() >= 0 and rows.max() < self.rows):
-            raise IndexError(f"the index has {self.rows} rows; a row outside of [0, {self.rows}) was asked for")
+        self._check_rows(rows)
         starts = (self._words[rows] & _OFFSET_MASK).astype(np.int64)
         following = np.minimum(rows + 1, self.rows - 1)
         nexts = np.where(
@@ -62,16 +61,21 @@ class DatasetIndex:
         return np.stack([starts, nexts - self._gaps(rows)], axis=1)
 
     def line(self, row: int) -> int:
-        """Give the line of a row in its file, counted from 1, blank lines included.
+        """Give the line of a row in its file, counted from 1, blank lines included; raise IndexError for no row.
 
         Costs a pass over two bytes a row where the file has blank lines.
         """
+        self._check_rows(np.array([row]))
         if not len(self._blanks):
             return row + 1
         blanks = int(self._blanks[: row + 1].sum(dtype=np.int64))
         wide = self._wide[: np.searchsorted(self._wide[:, 0], row, side="right")]
         beyond = wide[wide[:, 2] >= SATURATED, 2] - SATURATED
         return row + 1 + blanks + int(beyond.sum())
+
+    def _check_rows(self, rows: np.ndarray) -> None:
+        if rows.size and not (rows.min() >= 0 and rows.max() < self.rows):
+            raise IndexError(f"the index has {self.rows} rows; a row outside of [0, {self.rows}) was asked for")
 
     def _gaps(self, rows: np.ndarray) -> np.ndarray:
         gaps = (self._words[rows] >> np.uint64(OFFSET_BITS)).astype(np.int64)

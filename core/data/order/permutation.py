@@ -3,8 +3,8 @@
 The construction is the generalized cipher of J. Black and P. Rogaway, "Ciphers with Arbitrary Finite Domains" (CT-RSA
 2002): a Feistel network over the smallest power of two that holds `size`, and cycle walking, which sends a result that
 falls outside through the network again until it lands inside. Both are bijections, so every number below `size` is hit
-exactly once. From 33 numbers on the domain is less than twice `size`, so a number
-walks fewer than two times on average.
+exactly once. The domain is less than twice `size`, so a number walks fewer than two times on average. Few numbers (see
+`SORTED_SIZE`) are sorted by a keyed hash instead.
 
 The network is unbalanced: it splits b bits into b // 2 and b - b // 2, and in turn one part takes the exclusive or with
 a keyed hash of the other. The hash is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom
@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 ROUNDS = 10
-LEAST_BITS = 6
-"""With fewer, a network does not reach all orders of a handful of rows equally often; walking longer does."""
+SORTED_SIZE = 64
+"""Up to here a table is sorted instead: a network on a handful of bits does not reach all orders equally often."""
 _ROUND_STEP = np.uint64(0x9E3779B97F4A7C15)
 _MASK_64 = (1 << 64) - 1
 
@@ -31,15 +31,16 @@ class Permutation:
         if not 0 <= size <= 1 << 62:
             raise ValueError(f"a permutation cannot have {size} numbers; its size lies between 0 and 2**62")
         self.size = size
-        bits = max((size - 1).bit_length(), LEAST_BITS) if size else LEAST_BITS
+        self._table = _sorted_by_hash(size, key) if size <= SORTED_SIZE else None
+        bits = max(size - 1, 1).bit_length()
         self._left_bits = bits // 2
         self._right_bits = bits - bits // 2
         self._keys = [np.uint64(mix(key + round_ * int(_ROUND_STEP))) for round_ in range(1, ROUNDS + 1)]
 
     def __call__(self, ns: np.ndarray) -> np.ndarray:
         """Map numbers of [0, size) to where they stand in the shuffled order: int64 in, int64 out, any shape."""
-        if self.size < 2:
-            return np.array(ns, dtype=np.int64)
+        if self._table is not None:
+            return self._table[np.asarray(ns, dtype=np.int64)]
         numbers = np.asarray(ns, dtype=np.int64).astype(np.uint64).ravel()
         images = self._encipher(numbers)
         outside = np.flatnonzero(images >= self.size)
@@ -76,6 +77,11 @@ def mix(value: int) -> int:
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK_64
     return value ^ (value >> 31)
+
+
+def _sorted_by_hash(size: int, key: int) -> np.ndarray:
+    hashes = _mix_array(np.arange(1, size + 1, dtype=np.uint64) * _ROUND_STEP + np.uint64(mix(key)))
+    return np.argsort(hashes, kind="stable").astype(np.int64)
 
 
 def _mix_array(values: np.ndarray) -> np.ndarray:

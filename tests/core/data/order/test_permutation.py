@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from core.data.order import Permutation, derive_key
 
 AWKWARD_SIZES = [0, 1, 2, 3, 5, 7, 8, 9, 97, 127, 128, 129, 1021, 4095, 4096, 4097, 65_535, 65_537]
-PINNED_TEN = [4, 2, 1, 7, 5, 3, 9, 8, 0, 6]
+PINNED_TEN = [7, 4, 8, 1, 2, 6, 5, 0, 9, 3]
 PINNED_GREAT = [856631397, 823545088, 884981687, 462245155]
 
 
@@ -51,7 +51,7 @@ def test_two_keys_give_unrelated_orders():
 
 @pytest.mark.parametrize("size", [3, 4, 5])
 def test_all_orders_of_few_rows_are_about_as_frequent(size: int):
-    keys = 12_000
+    keys = 8_000
     orders = [tuple(Permutation(size, derive_key(key, 0, 0))(np.arange(size)).tolist()) for key in range(keys)]
     counts = np.unique(np.array(orders), axis=0, return_counts=True)[1]
     expected = keys / np.prod(np.arange(1, size + 1))
@@ -60,9 +60,9 @@ def test_all_orders_of_few_rows_are_about_as_frequent(size: int):
     assert np.sum((counts - expected) ** 2 / expected) < freedom + 5 * np.sqrt(2 * freedom)
 
 
-@pytest.mark.parametrize("size", [12, 37, 1000])
+@pytest.mark.parametrize("size", [12, 65, 257])
 def test_first_row_of_an_epoch_is_uniform_over_keys(size: int):
-    keys = 20_000
+    keys = 8_000
     firsts = [int(Permutation(size, derive_key(key, 0, 0))(np.array([0]))[0]) for key in range(keys)]
     counts = np.bincount(firsts, minlength=size)
     assert np.sum((counts - keys / size) ** 2 / (keys / size)) < size - 1 + 5 * np.sqrt(2 * (size - 1))
