@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from core.data.packing import pack
 from core.data.rows import BadRow, RowReader
-from core.data.spec import Batch, Example, Hole, OnBadRow, Position, RowFormat, RowRef, SourceSpec
+from core.data.spec import Batch, Example, Hole, OnBadRow, Position, Row, RowFormat, RowRef, SourceSpec
 from core.data.templates import RowRefused, RowTemplate
 from core.data.tokens import Encoded, RowEncoder, RowLeftOut
 from core.errors import DataError
@@ -67,15 +67,17 @@ class BatchMaker:
 
     def encode(self, rows: Sequence[RowRef]) -> list[Encoded | Hole]:
         """Read and tokenise rows, each in its place."""
-        slots: list[Example | Hole] = [self._example(ref) for ref in rows]
+        slots: list[Example | Hole] = [self._example(row) for row in self._reader.read_many(rows)]
         encoded = iter(self._encoder.encode([slot for slot in slots if isinstance(slot, Example)]))
         return [slot if isinstance(slot, Hole) else self._told(slot.ref, next(encoded)) for slot in slots]
 
-    def _example(self, ref: RowRef) -> Example | Hole:
+    def _example(self, row: Row | BadRow) -> Example | Hole:
+        if isinstance(row, BadRow):
+            return self._hole(row.ref, row)
         try:
-            return self._templates[self._sources[ref.source].format].example(self._reader.read(ref))
-        except (BadRow, RowRefused) as error:
-            return self._hole(ref, error)
+            return self._templates[self._sources[row.ref.source].format].example(row)
+        except RowRefused as refused:
+            return self._hole(row.ref, refused)
 
     def _told(self, ref: RowRef, encoded: Encoded | RowRefused) -> Encoded | Hole:
         return self._hole(ref, encoded) if isinstance(encoded, RowRefused) else encoded

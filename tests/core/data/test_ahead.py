@@ -181,3 +181,9 @@ def test_a_batch_crosses_unchanged_and_may_be_written_to() -> None:
 def test_a_batch_without_rows_crosses() -> None:
     batch = Batch(1, 1.0, (), (), 0, Position(1, (4,), 0))
     assert told(unpack_batch(pack_batch(batch)[0], memoryview(b""))) == told(batch)
+
+
+def test_its_process_imports_only_what_it_reads_with() -> None:
+    program = ("import sys, core.data.ahead.__main__; print([name for name in "
+               "('torch', 'transformers', 'pydantic', 'sqlalchemy', 'fastapi', 'celery', 'pyarrow') if name in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -183,3 +183,15 @@ def test_characters_without_a_token_leave_the_mask_to_the_offsets() -> None:
     told = encoder.encode([Example(RowRef(0, 0), (Piece("a", False), Piece(" b ", True), Piece(" a", False)))])[0]
     assert isinstance(told, Encoded)
     assert told.tokens.loss_mask.tolist() == [False, True, False]
+
+
+def test_a_text_trained_as_a_whole_has_the_ids_and_mask_that_offsets_give(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    front, text = Piece("<|im_start|>", False, is_control=True), Piece("The mill  turns 😀\n", True)
+    alone = encoded(tmp_path, front, text, END).tokens
+    encoder = RowEncoder(open_encoder(str(tmp_path)), max_length=64, overlong="truncate")
+    asked = (Piece("ask", False), Piece("yes", True))
+    beside = encoder.encode([Example(RowRef(0, k), pieces) for k, pieces in enumerate(((front, text, END), asked))])[0]
+    assert isinstance(beside, Encoded)
+    assert alone.ids.tolist() == beside.tokens.ids.tolist()
+    assert alone.loss_mask.tolist() == beside.tokens.loss_mask.tolist() == [False] + [True] * (len(alone.ids) - 1)
