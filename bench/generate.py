@@ -20,7 +20,7 @@ import orjson
 MEDIAN_WORDS = 290
 SPREAD = 0.55
 _WRITE_BYTES = 8 << 20
-_WORDS = """the of and to a in is that it was for on are as with his they be at one have this from or had by hot word but
+_WORDS = tuple("""the of and to a in is that it was for on are as with his they be at one have this from or had by hot word but
 what some we can out other were all there when up use your how said an each she which do their time if will way about many
 then them write would like so these her long make thing see him two has look more day could go come did number sound no
 most people my over know water than call first who may down side been now find any new work part take get place made live
@@ -32,7 +32,7 @@ stand own page should country found answer school grow study still learn plant c
 never last let thought city tree cross farm hard start might story saw far sea draw left late run while press close night
 real life few north temperature gradient estuary millstone reservoir tributary hydraulic turbulence sediment catchment
 spillway penstock aqueduct evaporation discharge velocity coefficient parameter measurement uncertainty approximately
-nevertheless consequently independent significant observation experiment distribution maintenance infrastructure""".split()
+nevertheless consequently independent significant observation experiment distribution maintenance infrastructure""".split())  # noqa: SIM905
 _ODD = (
     "```python\ndef flow(head_m, area_m2):\n    return area_m2 * (2 * 9.81 * head_m) ** 0.5\n```",
     "3.14159, 2.71828, 1,024 and 65,536", "Zürich, São Paulo, Kraków", "水は低きに流れる", "\"quoted\" and a \\ backslash\ttab",
