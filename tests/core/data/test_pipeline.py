@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -189,3 +192,12 @@ def test_a_position_of_another_stream_is_refused(tmp_path: Path) -> None:
 def test_a_source_without_a_good_row_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="source 'none' has no good row"):
         plan_stream(stream_spec(tmp_path, write_source(tmp_path, "none", ["{"]), on_bad_row="skip"))
+
+
+def test_a_plan_is_made_without_a_tokenizer(tmp_path: Path) -> None:
+    program = ("import json, sys\nfrom core.data.pipeline import plan_stream\nfrom core.data.spec import StreamSpec\n"
+               "plan_stream(StreamSpec.from_json(json.load(sys.stdin)))\n"
+               "print([name for name in ('tokenizers', 'jinja2') if name in sys.modules])")
+    asked = json.dumps(stream_spec(tmp_path).to_json())
+    ended = subprocess.run([sys.executable, "-c", program], input=asked, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"

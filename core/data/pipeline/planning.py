@@ -1,0 +1,48 @@
+"""StreamSpec → what is known before the first step: orders, schedule, plan. From indexes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.data.index import DatasetIndex
+from core.data.order import RowOrder
+from core.data.pipeline.schedule import Mixed, Passes, Schedule
+from core.data.spec import SourceSpec, StreamPlan, StreamSpec
+from core.data.split import kept_rows
+from core.errors import DataError
+
+
+def plan_stream(spec: StreamSpec) -> StreamPlan:
+    """Say how many rows and steps a stream has; raises DataError when a source has no row for it."""
+    orders = make_orders(spec, [DatasetIndex.open(source.index_path) for source in spec.sources])
+    return make_plan(make_schedule(spec, orders), orders)
+
+
+def make_orders(spec: StreamSpec, indexes: Sequence[DatasetIndex]) -> list[RowOrder]:
+    """The order of each source, without its faulty rows and the other side of the split."""
+    return [
+        RowOrder(index.rows, kept_rows(index.hashes, index.faulty, fraction=spec.validation_fraction, part=spec.part),
+                 seed=spec.seed, source=number, is_shuffled=spec.is_shuffled)
+        for number, index in enumerate(indexes)
+    ]
+
+
+def make_schedule(spec: StreamSpec, orders: Sequence[RowOrder]) -> Schedule:
+    rows = [order.size for order in orders]
+    for source, size in zip(spec.sources, rows, strict=True):
+        if size == 0:
+            raise DataError(_no_rows(source, spec))
+    if len(rows) == 1 or spec.part == "validation":
+        return Passes(rows, batch_size=spec.batch_size, epochs=spec.epochs)
+    return Mixed(rows, spec.mixture, batch_size=spec.batch_size, epochs=spec.epochs, exhaustion=spec.exhaustion)
+
+
+def make_plan(schedule: Schedule, orders: Sequence[RowOrder]) -> StreamPlan:
+    return StreamPlan(tuple(order.size for order in orders), schedule.total_steps, schedule.epoch_ends)
+
+
+def _no_rows(source: SourceSpec, spec: StreamSpec) -> str:
+    if spec.part == "validation":
+        return (f"source '{source.name}' has no row on the validation side of a split of {spec.validation_fraction:g}; "
+                "ask for a larger share, or name a validation file")
+    return f"source '{source.name}' has no good row to train on; register a file with at least one"
