@@ -1,7 +1,7 @@
 """`python -m api`: serve the API in the foreground until SIGINT or SIGTERM.
 
 Settings come from the environment; wrong ones, and a database that is not at this version's schema, end it with one line on
-standard error and status 2.
+standard error and status 2; a database that does not answer, with status 1.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 import redis
+from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
 from api.server import build_server
@@ -27,11 +28,15 @@ from core.storage.artifacts import Artifacts
 def main() -> int:
     try:
         settings = read_settings()
-        configure_logs(settings.log_level, process="api")
-        ledger = _open_ledger(settings)
+        ledger = open_ledger(settings)
     except ConfigurationError as error:
         print(error.message, file=sys.stderr)
         return 2
+    except OperationalError as error:
+        print(f"the database does not answer ({type(error.orig).__name__}); start it, or correct HEADRACE_DATABASE_URL",
+              file=sys.stderr)
+        return 1
+    configure_logs(settings.log_level, process="api")
     queue, bell, stop = Queue(settings.bell_url), Bell(settings.bell_url), Stop()
     app = create_app(settings, ledger, Artifacts(settings.storage_root), wake_workers=queue.ring, wake_listeners=bell.ring,  # pyright: ignore[reportArgumentType]
                      listen=bell.listen, is_bell_heard=lambda: _answers(settings.bell_url), stop=stop)
@@ -44,7 +49,10 @@ def main() -> int:
     return 0
 
 
-def _open_ledger(settings: Settings) -> Ledger:
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the database; raise ConfigurationError when there is no home or another schema."""
+    if not settings.database_url and not settings.home.is_dir():
+        raise ConfigurationError(f"HEADRACE_HOME {settings.home} is no folder; start `headrace serve` once, or name its home")
     ledger = Ledger(settings.sql_url, durability="FULL")
     require_current(ledger.engine)
     return ledger

@@ -14,7 +14,7 @@ from api.errors import install_handlers
 from api.gate import Gate
 from api.routes import checkpoints, datasets, events, files, health, jobs, models
 from api.schemas.errors import ErrorBody
-from api.sse import Places
+from api.sse import QUIET_SECONDS, Places
 from api.stopping import Stop
 from api.uploads import FRAME_BYTES
 from api.watch import Listen, Watch
@@ -43,12 +43,13 @@ def create_app(
     listen: Listen | None = None,
     is_bell_heard: Callable[[], bool] = lambda: False,
     stop: Stop | None = None,
+    quiet_seconds: float = QUIET_SECONDS,
 ) -> FastAPI:
     """Build the application. Without the rings and the bell all works, at the pace of the others' own looks."""
     parts = Parts(
         settings=settings, ledger=ledger, artifacts=artifacts, clock=clock, wake_workers=wake_workers,
         wake_listeners=wake_listeners, watch=Watch(ledger, listen), stop=stop or Stop(), places=Places(settings.max_streams),
-        is_bell_heard=is_bell_heard,
+        is_bell_heard=is_bell_heard, quiet_seconds=quiet_seconds,
     )
     app = FastAPI(title="Headrace", version=health.own_version(), description=DESCRIPTION, docs_url=None, redoc_url=None,
                   redirect_slashes=False, responses=ERRORS, lifespan=_life)

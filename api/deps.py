@@ -43,6 +43,8 @@ class Parts:
     places: Places
     is_bell_heard: Callable[[], bool]
     """Whether Redis answers."""
+    quiet_seconds: float
+    """After so long without an event, a stream sends a comment."""
 
 
 @dataclass(frozen=True)

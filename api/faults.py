@@ -2,7 +2,7 @@
 
 Pydantic reports each branch of a union by itself and puts the branch's name into the location. `fault_of` walks the
 body along each location, keeps the parts that exist there, gathers the reports of one field, and tells the first
-field at fault.
+field at fault, or the field within it that a branch of its union got to.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class Protocol(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             told = Answer(400, "the bytes received are no HTTP/1.1 request; correct the client, or the proxy before it",
                           "invalid_request")
-            headers = [(b"content-type", b"application/json"), (b"connection", b"close"),
-                       (b"x-request-id", new_id("request").encode())]
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(told.body())).encode()),
+                       (b"connection", b"close"), (b"x-request-id", new_id("request").encode())]
             for event in (h11.Response(status_code=400, headers=headers, reason=b"Bad Request"), h11.Data(data=told.body()),
                           h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")

@@ -35,7 +35,7 @@ log = structlog.get_logger("api")
 
 EVENTS_PER_READ = 200
 QUIET_SECONDS = 5.0
-"""Without an event for so long, a comment keeps the connection alive."""
+"""Without an event for so long, a comment keeps the connection alive; unless the application is built with another time."""
 UNREAD_SECONDS = 60.0
 """A client whose buffers stay full for so long is not reading."""
 LEDGER_AWAY_SECONDS = 1.0
@@ -74,7 +74,8 @@ class Look:
 class EventStream(Response):
     """The response itself: call it as ASGI."""
 
-    def __init__(self, job_id: str, *, after: int, ledger: Ledger, watch: Watch, places: Places, stop: Stop) -> None:
+    def __init__(self, job_id: str, *, after: int, ledger: Ledger, watch: Watch, places: Places, stop: Stop,
+                 quiet_seconds: float = QUIET_SECONDS) -> None:
         super().__init__(headers=HEADERS, media_type="text/event-stream")
         del self.headers["content-length"]
         self._job_id = job_id
@@ -83,6 +84,7 @@ class EventStream(Response):
         self._watch = watch
         self._places = places
         self._stop = stop
+        self._quiet_seconds = quiet_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -116,7 +118,7 @@ class EventStream(Response):
                 self._number = look.events[-1].number
             elif look.is_over:
                 return await _write(send, DONE)
-            elif not await ear.wait(QUIET_SECONDS):
+            elif not await ear.wait(self._quiet_seconds):
                 await _write(send, b": still here\n\n")
 
     async def _look(self) -> Look | None:

@@ -7,6 +7,7 @@ name until it is taken; whatever else happens (a fault, a client that goes away,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -82,7 +83,8 @@ class Upload:
     def discard(self) -> None:
         """Close and remove what was written; safe after the file was taken."""
         if self._out is not None:
-            self._out.close()
+            with contextlib.suppress(OSError):  # what a full disk would not take is not wanted any more
+                self._out.close()
         self.temporary.unlink(missing_ok=True)
 
     def _begin_part(self) -> None:

@@ -55,12 +55,14 @@ class House:
 
 
 @contextlib.contextmanager
-def serving(ledger: Ledger, home: Path, **settings: Any) -> Iterator[House]:
+def serving(ledger: Ledger, home: Path, *, quiet_seconds: float = 5.0, artifacts: Artifacts | None = None,
+            **settings: Any) -> Iterator[House]:
     told = Settings(**{"home": home, "min_free_bytes": 0, **settings})
-    artifacts = Artifacts(told.storage_root)
+    artifacts = artifacts or Artifacts(told.storage_root)
     rung: list[str] = []
     stop = Stop()
-    app = create_app(told, ledger, artifacts, wake_workers=rung.append, wake_listeners=rung.append, stop=stop)
+    app = create_app(told, ledger, artifacts, wake_workers=rung.append, wake_listeners=rung.append, stop=stop,
+                     quiet_seconds=quiet_seconds)
     project, key = _tenant(ledger, "acme")
     stranger, strange_key = _tenant(ledger, "strangers")
     server = build_server(app, host="127.0.0.1", port=0, stop=stop)
