@@ -1,9 +1,10 @@
 """Measure the reader of a stream: private memory, time to the first batch, tokens per CPU second, by size of the data.
 
 For each size: write seeded chat rows, register them, then start the read-ahead process as a run does and take batches from
-it. Memory is the process's private memory (smaps_rollup, Private_Clean + Private_Dirty, so the pages of the index that it
-mapped are in it), its highest value less that of a process that has only imported the reader's modules. CPU time is the
-process's own, from its first batch to its last.
+it. Memory is the process's private memory (smaps_rollup), its highest value less that of a process that has only imported
+the reader's modules; once with the pages of the index that it has mapped, which are the page cache's and grow with the
+rows that were looked up, and once without (Private_Dirty alone). CPU time is the process's own, from its first batch to its
+last.
 
     python bench/stream/run.py [--model DIR] [--megabytes 10 1000 4000] [--steps 300] [--starts 5]
 
@@ -62,8 +63,9 @@ def _measure(megabytes: int, model: Path, tokenizer: str, asked: argparse.Namesp
         spec = _registered(megabytes, model)
         starts = [_first_batch_seconds(spec) for _ in range(asked.starts)]
         yield _row("first_batch_seconds", case, statistics.median(starts), "s", asked.starts)
-        memory, rate = _read(spec, asked.steps)
-        yield _row("private_memory_bytes", f"{case}, beyond imports, {asked.steps} steps", memory, "bytes", 1)
+        whole, own, rate = _read(spec, asked.steps)
+        yield _row("private_memory_bytes", f"{case}, beyond imports, {asked.steps} steps", whole, "bytes", 1)
+        yield _row("private_memory_bytes", f"{case}, beyond imports and mapped index, {asked.steps} steps", own, "bytes", 1)
         yield _row("tokens_per_cpu_second", f"{case}, {asked.steps} steps", rate, "tokens/s", 1)
     finally:
         _clear(f"{megabytes}.jsonl", f"{megabytes}.index")
@@ -85,34 +87,35 @@ def _first_batch_seconds(spec: StreamSpec) -> float:
         return time.perf_counter() - started
 
 
-def _read(spec: StreamSpec, steps: int) -> tuple[int, float]:
-    """The highest private memory beyond imports, and the tokens per CPU second."""
-    tokens = memory = 0
+def _read(spec: StreamSpec, steps: int) -> tuple[int, int, float]:
+    """The highest private memory beyond imports, with and without mapped pages, and the tokens per CPU second."""
+    tokens = whole = own = 0
     with read_ahead(spec, None, byte_budget=READ_AHEAD_BYTES) as ahead:
         next(ahead)
         before = _cpu_seconds(ahead.pid)
         for number, batch in enumerate(islice(ahead, steps)):
             tokens += batch.tokens
             if number % 10 == 0:
-                memory = max(memory, _private_bytes(ahead.pid))
-        return memory - _imports_bytes(), tokens / (_cpu_seconds(ahead.pid) - before)
+                whole, own = max(whole, _private_bytes(ahead.pid)), max(own, _private_bytes(ahead.pid, "Private_Dirty"))
+        rate = tokens / (_cpu_seconds(ahead.pid) - before)
+    return whole - _imports_bytes("Private_"), own - _imports_bytes("Private_Dirty"), rate
 
 
-def _imports_bytes() -> int:
+def _imports_bytes(kind: str) -> int:
     """Private memory of a process that has imported what the reader imports, and has done nothing."""
     program = "import core.data.ahead.__main__, sys; print(flush=True); sys.stdin.read()"
     command = [*python_command("core")[:1], "-c", program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=bare_environment()) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        size = _private_bytes(process.pid)
+        size = _private_bytes(process.pid, kind)
         process.kill()
     return size
 
 
-def _private_bytes(pid: int) -> int:
+def _private_bytes(pid: int, kind: str = "Private_") -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind))
 
 
 def _cpu_seconds(pid: int) -> float:

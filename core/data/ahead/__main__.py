@@ -18,7 +18,7 @@ import orjson
 
 from core import errors
 from core.data.ahead.wire import Kind, hear_taken, pack_batch, send
-from core.data.pipeline import open_stream
+from core.data.pipeline.opening import open_stream
 from core.data.spec import Position, StreamSpec
 from core.errors import HeadraceError
 
