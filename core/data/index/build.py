@@ -8,13 +8,12 @@ about 2 s for 1 GB of chat rows of 2 KB.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 from core.data.index.checking import RowChecker
 from core.data.index.files import IndexWriter, writing_index
-from core.data.index.lines import LineCount, iter_blocks
+from core.data.index.lines import LineCount, Readable, iter_blocks
 from core.data.index.placing import RowPlacer
 from core.data.index.report import IndexReport, LengthCount
 from core.data.index.rules import Layout
@@ -50,7 +49,7 @@ def _find_layout(path: Path, row_format: RowFormat | None) -> Layout:
 
 
 def _read_through(
-    file: io.FileIO, writer: IndexWriter, checker: RowChecker, on_progress: Callable[[int], None]
+    file: Readable, writer: IndexWriter, checker: RowChecker, on_progress: Callable[[int], None]
 ) -> IndexReport:
     digest, count, lengths, placer = hashlib.sha256(), LineCount(), LengthCount(), RowPlacer(writer)
     for block in iter_blocks(file, count, on_chunk=digest.update):

@@ -12,17 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 CHUNK_BYTES = 4 << 20
 MAX_ROW_BYTES = 16 << 20
 """About four million tokens; a longer line is more likely a file without line feeds than a row."""
+MAX_BLOCK_ROWS = 1 << 15
+"""So that a chunk of nothing but tiny rows costs no more memory behind this room than an ordinary one."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_FEED, _CARRIAGE_RETURN = 10, 13
 _IS_BLANK = np.isin(np.arange(256), np.frombuffer(b" \t\r", np.uint8))
+
+
+class Readable(Protocol):
+    """What is read from: a raw file, or bytes in memory."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +70,7 @@ def scan_offsets(path: Path) -> np.ndarray:
 
 
 def iter_blocks(
-    file: FileIO, count: LineCount, *, on_chunk: Callable[[memoryview], object] | None = None,
+    file: Readable, count: LineCount, *, on_chunk: Callable[[memoryview], object] | None = None,
     chunk_bytes: int = CHUNK_BYTES, max_row_bytes: int = MAX_ROW_BYTES,
 ) -> Iterator[Block]:
     """Give the rows of a file from its start, block by block; `on_chunk` sees every byte once, in order."""
@@ -96,7 +104,7 @@ def iter_blocks(
 def _block(
     memory: memoryview, array: np.ndarray, base: int, first: int, feeds: np.ndarray, count: LineCount
 ) -> Iterator[Block]:
-    """Give the rows that end at the line feeds, if any is not blank; `first` is where the first line starts."""
+    """Give the rows that end at the line feeds, the blank ones left out; `first` is where the first line starts."""
     if base + first == 0 and bytes(memory[:3]) == _BYTE_ORDER_MARK:
         first = 3
     starts = np.concatenate([np.array([first]), feeds[:-1] + 1])
@@ -106,8 +114,9 @@ def _block(
     full = _are_full(array, starts, ends)
     if not full.all():
         starts, ends, lines = starts[full], ends[full], lines[full]
-    if len(starts):
-        yield Block(memory, base, starts + base, ends + base, lines)
+    for i in range(0, len(starts), MAX_BLOCK_ROWS):
+        some = slice(i, i + MAX_BLOCK_ROWS)
+        yield Block(memory, base, starts[some] + base, ends[some] + base, lines[some])
 
 
 def _are_full(array: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

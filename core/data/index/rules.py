@@ -111,6 +111,12 @@ def _explained(raw: bytes, reason: str, position: int) -> RowFault:
             f"character {position + 1:,} is half of a surrogate pair, which is no text; "
             "remove it, or write the whole pair",
         )
+    if text.strip() in ("{", "[", "[{"):
+        return RowFault(
+            "broken_json",
+            f"the line holds nothing but {text.strip()!r}, as in JSON that is indented; "
+            "write each object whole on one line, without a list around them",
+        )
     found = text[position : position + 9].lstrip("-")
     if "infinity" in reason or found.startswith(("NaN", "Infinity")):
         return RowFault(
