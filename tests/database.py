@@ -40,7 +40,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres_server() -> Iterator[Engine]:
     """A server of this test run's own; gives an engine that may create databases on it.
 
-    Its folder is none of pytest's: those are shut to other users at every start of pytest, and as root the server runs as one."""
+    Its folder is none of pytest's: each start of pytest shuts those to other users, and as root the server runs as one."""
     with tempfile.TemporaryDirectory(prefix="headrace-postgres-") as folder:
         os.chmod(folder, 0o755)
         with warnings.catch_warnings(action="ignore"):  # it looks for a runtime folder, which it can do without

@@ -132,10 +132,10 @@ def report_steps(session: Session, claim: Claim, *steps: int, now: datetime = NO
     return events.append_metrics(session, claim.job, [a_step(step) for step in steps], now=now)
 
 
-def a_checkpoint(session: Session, claim: Claim, *, step: int = 4, kind: str = "listed", now: datetime | None = None) -> Checkpoint:
+def a_checkpoint(session: Session, claim: Claim, *, step: int = 4, kind: str = "listed") -> Checkpoint:
     return checkpoints.record(session, claim.job, claim.run, step=step, kind=kind, bytes=10, position={"step": step},
-                              folder_key=f"{claim.run.folder_key}/checkpoints/step-{step}-{kind}", manifest_digest="d1", metrics={},
-                              now=now or next_moment())
+                              folder_key=f"{claim.run.folder_key}/checkpoints/step-{step}-{kind}", manifest_digest="d1",
+                              metrics={}, now=next_moment())
 
 
 def succeed(session: Session, claim: Claim, *, now: datetime = NOW) -> Job:

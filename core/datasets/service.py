@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
+from core.datasets.faults import first_faults
 from core.datasets.models import Dataset, DatasetVersion
 from core.datasets.repository import (
     find_dataset_named,
@@ -24,7 +25,6 @@ from core.datasets.repository import (
     next_number,
     versions_of,
 )
-from core.datasets.faults import first_faults
 from core.datasets.states import USABLE
 from core.db.paging import Page, read_page
 from core.errors import IllegalMove, InvalidValue, NotFound, shown
@@ -151,7 +151,8 @@ def settle_index(session: Session, version_id: str, *, report: dict[str, Any], i
 
     A version without one good row fails instead, with its first faults. Safe to call twice."""
     if report["rows"] - report["faulty"] < 1 or report["format"] is None:
-        return fail_index(session, version_id, code="invalid_training_file", message=_without_rows(report), report=report, now=now)
+        return fail_index(session, version_id, code="invalid_training_file", message=_without_rows(report), report=report,
+                          now=now)
     version = _get_locked(session, version_id)
     if version.status != "indexing":
         return version

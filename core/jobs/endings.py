@@ -23,6 +23,7 @@ from core.checkpoints.service import final_of
 from core.errors import IllegalMove
 from core.jobs.models import Job, Run
 from core.jobs.moves import move
+from core.jobs.states import State
 from core.models.service import add_tuned_model
 
 Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "interrupted", "lost"]
@@ -45,13 +46,14 @@ class Ending:
 
 def settle_job(session: Session, job: Job, run: Run, ending: Ending, *, now: datetime) -> Job:
     """Move the job of a run that has just ended."""
-    return _verb(job, ending)(session, job, run, ending, now)
+    return verb_of(job, ending)(session, job, run, ending, now)
 
 
 Verb = Callable[[Session, Job, Run, Ending, datetime], Job]
 
 
-def _verb(job: Job, ending: Ending) -> Verb:
+def verb_of(job: Job, ending: Ending) -> Verb:
+    """Choose the row of the table above."""
     if ending.outcome == "succeeded":
         return _succeed
     if job.wanted == "cancel" or ending.outcome == "cancelled":
@@ -110,6 +112,12 @@ def _try_again(session: Session, job: Job, run: Run, ending: Ending, now: dateti
                 data={"run_id": run.id, "error": error}, failed_attempts=job.failed_attempts + 1,
                 not_before=now + timedelta(seconds=wait))
 
+
+LEADS_TO: dict[Verb, State] = {
+    _succeed: "succeeded", _cancel: "cancelled", _fail: "failed", _give_up: "failed", _pause: "paused", _hand_back: "queued",
+    _try_again: "queued",
+}
+"""Where each row of the table takes the job."""
 
 _FREE: dict[str, Any] = {"run_id": None, "wanted": None}
 """Nobody holds the job, and marks for its supervisor are gone."""

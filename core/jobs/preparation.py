@@ -68,8 +68,8 @@ def check_template(versions: dict[str, DatasetVersion], base: Model) -> None:
     """Raise DataError when there are chats to train on and the base model has no template to write them with."""
     has_template = (base.facts or {}).get("has_chat_template", True)
     if not has_template and any(version.row_format == "chat" for version in versions.values()):
-        raise DataError(f"model {shown(base.name)} has no chat template and the data are chats; choose a chat model, or give rows "
-                        "of 'prompt' and 'completion' or of 'text'", code="model_without_chat_template", param="model")
+        raise DataError(f"model {shown(base.name)} has no chat template and the data are chats; choose a chat model, or give "
+                        "rows of 'prompt' and 'completion' or of 'text'", code="model_without_chat_template", param="model")
 
 
 def plan(job: Job, versions: dict[str, DatasetVersion], *, artifacts: Artifacts, base: Model) -> dict[str, Any]:

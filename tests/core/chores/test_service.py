@@ -54,8 +54,8 @@ def test_lapsed_chore_is_taken_over_and_its_first_holder_refused(ledger: Ledger)
     with ledger.write() as session:
         heir = claimed(session, "w2", now=later(31))
         assert (heir.fence, heir.attempts) == (2, 2)
-    for write in (lambda s: chores.renew(s, late, 30), lambda s: chores.finish(s, late, NOW), lambda s: chores.again(s, late, NOW, 1),
-                  lambda s: chores.fail(s, late, NOW)):
+    for write in (lambda s: chores.renew(s, late, 30), lambda s: chores.finish(s, late, NOW),
+                  lambda s: chores.again(s, late, NOW, 1), lambda s: chores.fail(s, late, NOW)):
         with ledger.write() as session, pytest.raises(LeaseLost, match="leave it to its new holder"):
             write(session)
     with ledger.write() as session:

@@ -78,8 +78,8 @@ class World:
                                          priority=self.chance.choice((0, 0, 5))).id: None for _ in range(self.jobs)}
 
     def _verbs(self) -> tuple[list[Callable[[Session], None]], list[int]]:
-        told = [(self._claim, 20), (self._report, 30), (self._save, 10), (self._renew, 10), (self._settle, 6), (self._finish, 12),
-                (self._cancel, 1), (self._reap, 10), (self._lose_worker, 1)]
+        told = [(self._claim, 20), (self._report, 30), (self._save, 10), (self._renew, 10), (self._settle, 6),
+                (self._finish, 12), (self._cancel, 1), (self._reap, 10), (self._lose_worker, 1)]
         return [verb for verb, _ in told], [weight for _, weight in told]
 
     def _act(self, verb: Callable[[Session], None]) -> None:
@@ -96,8 +96,8 @@ class World:
             self._check(session)
 
     def _claim(self, session: Session) -> None:
-        claim = claims.claim_next(session, worker_id=f"wrk_{self.chance.randrange(3)}", host="host", lease_seconds=LEASE_SECONDS,
-                                  devices=(self.chance.choice(self.devices),), now=later(self.seconds))
+        claim = claims.claim_next(session, worker_id=f"wrk_{self.chance.randrange(3)}", host="host",
+                                  lease_seconds=LEASE_SECONDS, devices=(self.chance.choice(self.devices),), now=later(self.seconds))
         if claim is not None:
             saved = restorable(session, claim.job.id)
             self.attempts.append(Attempt(claim, saved[0].step if saved else 0))
@@ -160,7 +160,9 @@ class World:
             renewals, since = self.seen.get(run.id, (None, 0.0))
             if renewals != run.renewals:
                 self.seen[run.id] = (run.renewals, self.seconds)
-            elif self.seconds - since >= LEASE_SECONDS and claims.end_lapsed(session, run.id, renewals, now=later(self.seconds)):
+                continue
+            is_still = self.seconds - since >= LEASE_SECONDS
+            if is_still and claims.end_lapsed(session, run.id, renewals, now=later(self.seconds)):
                 next(a for a in self.attempts if a.claim.run.id == run.id).is_ended = True
 
     def _under_hold(self, session: Session, write: Callable[[Attempt, Job, Run], None]) -> None:
@@ -199,7 +201,8 @@ class World:
         for run in claims.holding_runs(session):
             holding.setdefault(run.job_id, []).append(run.id)
         for job in session.scalars(select(Job)):
-            assert holding.get(job.id, []) == ([job.run_id] if job.state in HELD else []), "one run holds a held job, none another"
+            holders = [job.run_id] if job.state in HELD else []
+            assert holding.get(job.id, []) == holders, "one run holds a job that is held, and none another"
             assert job.fence == job.attempts
             assert self.final.setdefault(job.id, job.state) == job.state if job.state in FINISHED else job.id not in self.final
         held = {run_id for runs in holding.values() for run_id in runs}

@@ -34,7 +34,8 @@ def test_every_unfinished_job_can_be_cancelled_and_reach_an_end():
 def test_every_end_of_a_run_is_a_legal_move():
     outcomes = ("succeeded", "failed", "cancelled", "paused", "handed_back", "interrupted", "lost")
     failures = (None, "user", "memory", "infrastructure")
-    for state, outcome, failure, wanted, bad in product(HELD, outcomes, failures, (None, "cancel", "pause"), range(MAX_BAD_ENDS)):
+    marks = (None, "cancel", "pause")
+    for state, outcome, failure, wanted, bad in product(HELD, outcomes, failures, marks, range(MAX_BAD_ENDS)):
         job = Job(id="ftjob-x", state=state, wanted=wanted, failed_attempts=bad)
         assert LEADS_TO[verb_of(job, Ending(outcome, failure))] in MOVES[state], (state, outcome, failure, wanted, bad)
 

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from core.data.index import build_index
+from core.datasets import service as datasets
+from core.datasets.models import DatasetVersion
+from core.db.session import Ledger
+from core.events.service import events_after
+from core.jobs import service as jobs
+from core.jobs.models import Job
+from core.jobs.preparation import prepare
+from core.jobs.stream_spec import version_ids
+from core.models import service as models
+from core.storage.artifacts import Artifacts, file_key, index_key
+from tests.factories import NOW, a_base_model, a_file, a_job, a_project
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(tmp_path / "storage")
+
+
+def chats(count: int, *, bad_lines: tuple[int, ...] = ()) -> bytes:
+    lines = [orjson.dumps({"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}]})
+             for n in range(1, count + 1)]
+    return b"\n".join(b"{broken" if n in bad_lines else line for n, line in enumerate(lines, 1)) + b"\n"
+
+
+def put(session, artifacts: Artifacts, content: bytes) -> str:
+    """Upload a file's bytes."""
+    file = a_file(session)
+    temporary = artifacts.new_temporary()
+    temporary.write_bytes(content)
+    artifacts.publish(temporary, file_key(file.id))
+    return file.id
+
+
+def index_all(session, artifacts: Artifacts, job: Job) -> None:
+    """Do what an upkeep worker does for each version of the job."""
+    for version_id in version_ids(job):
+        version = session.get_one(DatasetVersion, version_id)
+        if version.status == "indexing":
+            report = build_index(artifacts.path(file_key(version.file_id)), artifacts.path(index_key(version.id)))
+            datasets.settle_index(session, version.id, report=report.to_json(), index_key=index_key(version.id), now=NOW)
+
+
+def prepared(ledger: Ledger, artifacts: Artifacts, content: bytes, *, validation: bytes | None = None, **fields) -> Job:
+    with ledger.write() as session:
+        fields["training_file"] = put(session, artifacts, content)
+        if validation is not None:
+            fields["validation_file"] = put(session, artifacts, validation)
+        job = a_job(session, **fields)
+        index_all(session, artifacts, job)
+        prepare(session, job.id, artifacts=artifacts, now=NOW)
+        return session.get_one(Job, job.id)
+
+
+def test_auto_becomes_numbers_and_steps_are_counted(ledger: Ledger, artifacts: Artifacts):
+    job = prepared(ledger, artifacts, chats(100))
+    assert job.state == "queued"
+    assert job.resolved == {
+        "n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.0, "learning_rate": 2e-4, "max_length": 512, "rows": 100,
+        "validation_rows": 0, "total_steps": 75, "epoch_ends": [25, 50, 75],
+    }
+    assert (job.total_steps, job.queued_at) == (75, NOW)
+
+
+def test_what_was_asked_for_stays(ledger: Ledger, artifacts: Artifacts):
+    job = prepared(ledger, artifacts, chats(12), options={"learning_rate": 1e-3, "max_length": 64},
+                   hyperparameters={"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 0.5})
+    assert job.resolved is not None
+    assert job.total_steps == 36
+    assert (job.resolved["learning_rate"], job.resolved["max_length"]) == (5e-4, 64)
+
+
+def test_validation_rows_are_counted_apart(sqlite_ledger: Ledger, artifacts: Artifacts):
+    split = prepared(sqlite_ledger, artifacts, chats(200), validation_split=0.25)
+    whole = prepared(sqlite_ledger, artifacts, chats(30), validation=chats(7))
+    assert split.resolved is not None
+    assert whole.resolved is not None
+    assert split.resolved["rows"] + split.resolved["validation_rows"] == 200
+    assert 25 < split.resolved["validation_rows"] < 75
+    assert (whole.resolved["rows"], whole.resolved["validation_rows"]) == (30, 7)
+
+
+def test_job_waits_while_its_data_is_indexed(ledger: Ledger, artifacts: Artifacts):
+    with ledger.write() as session:
+        job = a_job(session, training_file=put(session, artifacts, chats(20)))
+        assert prepare(session, job.id, artifacts=artifacts, now=NOW) == "waiting"
+        index_all(session, artifacts, job)
+        assert prepare(session, job.id, artifacts=artifacts, now=NOW) == "queued"
+        assert prepare(session, job.id, artifacts=artifacts, now=NOW) == "gone"
+        assert prepare(session, "ftjob-unknown", artifacts=artifacts, now=NOW) == "gone"
+
+
+def test_cancelled_job_is_not_prepared(ledger: Ledger, artifacts: Artifacts):
+    with ledger.write() as session:
+        job = a_job(session, training_file=put(session, artifacts, chats(20)))
+        jobs.cancel(session, job.project_id, job.id, now=NOW)
+        assert prepare(session, job.id, artifacts=artifacts, now=NOW) == "gone"
+
+
+def test_faulty_rows_fail_the_job_with_their_lines_and_total(ledger: Ledger, artifacts: Artifacts):
+    job = prepared(ledger, artifacts, chats(20, bad_lines=(3, 7, 11)))
+    assert job.state == "failed"
+    assert job.error is not None
+    assert (job.error["code"], job.error["param"]) == ("invalid_training_file", "training_file")
+    for words in ("3 faulty rows of 20", "line 3", "line 7", "on_bad_row 'skip'"):
+        assert words in job.error["message"]
+    with ledger.read() as session:
+        last = events_after(session, job.id, job.last_event - 1, 9)[0]
+    assert (last.level, (last.data or {})["code"]) == ("error", "job.failed")
+
+
+def test_faulty_rows_may_be_skipped(sqlite_ledger: Ledger, artifacts: Artifacts):
+    job = prepared(sqlite_ledger, artifacts, chats(20, bad_lines=(3, 7)), options={"on_bad_row": "skip"})
+    assert job.resolved is not None
+    assert job.resolved["rows"] == 18
+
+
+def test_faulty_validation_file_is_named(sqlite_ledger: Ledger, artifacts: Artifacts):
+    job = prepared(sqlite_ledger, artifacts, chats(20), validation=chats(5, bad_lines=(2,)))
+    assert job.error is not None
+    assert (job.error["code"], job.error["param"]) == ("invalid_validation_file", "validation_file")
+    assert "line 2" in job.error["message"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"{broken\n[]\n", b"\x00\xff\n"])
+def test_file_without_a_good_row_fails_the_job(sqlite_ledger: Ledger, artifacts: Artifacts, content: bytes):
+    job = prepared(sqlite_ledger, artifacts, content, options={"on_bad_row": "skip"})
+    assert job.state == "failed"
+    assert job.error is not None
+    assert (job.error["code"], job.error["param"]) == ("invalid_training_file", "training_file")
+
+
+def test_split_that_leaves_nothing_to_validate_on_is_told(sqlite_ledger: Ledger, artifacts: Artifacts):
+    job = prepared(sqlite_ledger, artifacts, chats(2), validation_split=0.0001)
+    assert job.error is not None
+    assert (job.error["code"], job.error["param"]) == ("invalid_validation_file", "validation_split")
+
+
+def test_few_rows_are_warned_of(sqlite_ledger: Ledger, artifacts: Artifacts):
+    job = prepared(sqlite_ledger, artifacts, chats(1))
+    with sqlite_ledger.read() as session:
+        last = events_after(session, job.id, job.last_event - 1, 9)[0]
+    assert (job.state, job.total_steps, last.level) == ("queued", 3, "warn")
+
+
+def test_plan_beyond_all_bounds_fails_in_words(sqlite_ledger: Ledger, artifacts: Artifacts):
+    with sqlite_ledger.write() as session:
+        a_base_model(session)
+        project = a_project(session)
+        for name, count in (("few", 2), ("many", 400)):
+            file_id = put(session, artifacts, chats(count))
+            datasets.register(session, project.id, name=name, file_id=file_id, now=NOW)
+        job = a_job(session, project, datasets=[{"dataset": "few", "weight": 1000}, {"dataset": "many", "weight": 0.002}],
+                    hyperparameters={"n_epochs": 50, "batch_size": 1})
+        index_all(session, artifacts, job)
+        assert prepare(session, job.id, artifacts=artifacts, now=NOW) == "failed"
+        job = session.get_one(Job, job.id)
+    assert job.error is not None
+    assert "steps; at most" in job.error["message"]
+
+
+def test_chats_need_a_model_with_a_template(sqlite_ledger: Ledger, artifacts: Artifacts):
+    with sqlite_ledger.write() as session:
+        a_base_model(session, "plain", has_chat_template=False)
+    job = prepared(sqlite_ledger, artifacts, chats(20), model="plain")
+    assert job.error is not None
+    assert (job.error["code"], job.error["param"]) == ("model_without_chat_template", "model")
+
+
+def test_model_removed_meanwhile_fails_the_job(sqlite_ledger: Ledger, artifacts: Artifacts):
+    with sqlite_ledger.write() as session:
+        job = a_job(session, training_file=put(session, artifacts, chats(20)))
+        index_all(session, artifacts, job)
+        models.get_model(session, job.project_id, "tiny").deleted_at = NOW
+        assert prepare(session, job.id, artifacts=artifacts, now=NOW) == "failed"
+        job = session.get_one(Job, job.id)
+    assert job.error is not None
+    assert (job.error["code"], job.error["param"]) == ("model_not_found", "model")
+
+
+def test_prepared_job_is_the_next_that_a_worker_claims(sqlite_ledger: Ledger, artifacts: Artifacts):
+    from tests.factories import a_claim
+
+    job = prepared(sqlite_ledger, artifacts, chats(20))
+    with sqlite_ledger.write() as session:
+        claim = a_claim(session)
+        assert claim is not None
+        assert claim.job.id == job.id
