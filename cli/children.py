@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
+from cli.loglines import render
+
 PR_SET_PDEATHSIG = 1
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -53,6 +55,7 @@ class Speaker:
 
     def __init__(self, out: IO[bytes] | None = None) -> None:
         self._out = out or sys.stdout.buffer
+        self._is_terminal = self._out.isatty()
         self._lock = threading.Lock()
 
     def follow(self, name: str, pipe: IO[bytes]) -> None:
@@ -65,7 +68,9 @@ class Speaker:
     def _pass_on(self, name: str, pipe: IO[bytes]) -> None:
         with pipe:
             for line in pipe:
-                self._write(name, line if line.endswith(b"\n") else line + b"\n")
+                shown = render(line) if self._is_terminal else line
+                if shown is not None:
+                    self._write(name, shown if shown.endswith(b"\n") else shown + b"\n")
 
     def _write(self, name: str, line: bytes) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):

@@ -74,15 +74,18 @@ class Client:
         self._http.close()
 
     def get(self, path: str, **query: Any) -> Any:
-        return self._send("GET", path, params={k: v for k, v in query.items() if v is not None})
+        return self._send("GET", path, params={k: v for k, v in query.items() if v is not None}).json()
+
+    def text(self, path: str) -> str:
+        return self._send("GET", path).text
 
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         content = None if body is None else orjson.dumps(body)
         kind = {"Content-Type": "application/json"} if body is not None else {}
-        return self._send("POST", path, content=content, headers={**kind, **headers})
+        return self._send("POST", path, content=content, headers={**kind, **headers}).json()
 
     def delete(self, path: str) -> Any:
-        return self._send("DELETE", path)
+        return self._send("DELETE", path).json()
 
     def pages(self, path: str, *, limit: int | None = None, **query: Any) -> Iterator[dict[str, Any]]:
         """Read a list entry by entry, page after page, up to `limit` of them."""
@@ -103,7 +106,7 @@ class Client:
             with file.path.open("rb") as stream:
                 watched = cast(BinaryIO, _Told(stream, told))
                 return self._send("POST", "/files", data={"purpose": file.purpose}, timeout=None,
-                                  files={"file": (file.path.name, watched, "application/octet-stream")})
+                                  files={"file": (file.path.name, watched, "application/octet-stream")}).json()
         except OSError as error:
             raise CommandRefused(f"{file.path} cannot be read ({error.strerror}); name a file that you may read") from error
 
@@ -159,7 +162,7 @@ class Client:
                 raise _refusal(answer)
             yield from read_messages(answer.iter_lines())
 
-    def _send(self, method: str, path: str, **how: Any) -> Any:
+    def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
         tries = 4 if method == "GET" else 1
         for left in reversed(range(tries)):
             try:
@@ -169,7 +172,7 @@ class Client:
                     raise self._away(error) from error
             else:
                 if answer.status_code < 400:
-                    return answer.json()
+                    return answer
                 if answer.status_code != 503 or left == 0:
                     raise _refusal(answer)
             time.sleep(0.5)

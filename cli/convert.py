@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from cli.children import dies_with_parent
 from cli.errors import CommandRefused
-from cli.output import err
+from cli.output import err, say
 
 FACTS = "headrace.json"
 """The facts of a converted model, kept beside its folder, so that it is not looked through again."""
@@ -74,12 +74,11 @@ def _convert(source: ModelSource, folder: Path) -> dict[str, Any]:
     assert process.stderr is not None
     last: dict[str, Any] = {}
     try:
-        with _bar() as progress:
-            task = progress.add_task("loading libraries", total=None)
+        with _Bar() as bar:
             for line in process.stdout:
                 last = orjson.loads(line)
                 if "phase" in last:
-                    progress.update(task, description=last["phase"], completed=last["done"], total=last["of"])
+                    bar.show(last["phase"], last["done"], last["of"])
         words = process.stderr.read().decode(errors="replace").strip()
         code = process.wait()
     except BaseException:
@@ -91,9 +90,28 @@ def _convert(source: ModelSource, folder: Path) -> dict[str, Any]:
     return last
 
 
-def _bar() -> Progress:
-    return Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn(),
-                    console=err(), transient=True)
+class _Bar:
+    """A bar on standard error; where no terminal is looking, a line for each phase."""
+
+    def __init__(self) -> None:
+        console = err()
+        self._phase = ""
+        self._progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30),
+                                  TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task("loading libraries", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, phase: str, done: int, of: int) -> None:
+        self._progress.update(self._task, description=phase, completed=done, total=of)
+        if self._progress.disable and phase != self._phase:
+            say(f"        {phase}")
+        self._phase = phase
 
 
 def _last_lines(words: str) -> str:

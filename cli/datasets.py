@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from cli.client import Client, open_client, segment
 from cli.errors import JOB_FAILED, CommandRefused
@@ -31,8 +31,8 @@ def register(
 ) -> None:
     """Register a file's rows under a name.
 
+    \b
     Example:
-
         headrace datasets register support chats.jsonl
     """
     with open_client() as client:
@@ -98,18 +98,18 @@ def preview(
 ) -> None:
     """Show a row as the model will see it: what it is trained on stands out.
 
+    \b
     Example:
-
         headrace datasets preview support --model smollm2-135m-instruct --row 3
     """
     if not model:
         raise CommandRefused("--model is missing; name the base model whose tokens to show")
     with open_client() as client:
-        told = client.post(f"/datasets/{find_dataset(client, dataset)['id']}/preview", {"model": model, "row": row, "rows": 1})
+        told = client.get(f"/datasets/{find_dataset(client, dataset)['id']}/preview", model=model, row=row)
     if as_json:
         print_json(told)
         return
-    for entry in told["data"]:
+    for entry in told["rows"]:
         _show_tokens(entry)
 
 
@@ -156,9 +156,9 @@ def _show(dataset: dict[str, Any]) -> None:
 
 
 def _show_tokens(entry: dict[str, Any]) -> None:
-    """Tokens trained on in green, context dim; a stroke between tokens."""
-    tokens = entry["tokens"]
-    trained = sum(bool(token["is_trained"]) for token in tokens)
-    text = "".join(f"[{'green' if token['is_trained'] else 'dim'}]{escape(token['text'])}[/]" for token in tokens)
-    out().print(text, soft_wrap=True)
-    say(f"[dim]{len(tokens)} tokens, {trained} of them trained on (green)[/dim]")
+    """Show a row's text, what is trained on in green."""
+    shown = Text()
+    for token in entry["tokens"]:
+        shown.append(token["text"], style="green" if token["trained"] else "dim")
+    out().print(shown, soft_wrap=True)
+    say(f"[dim]line {entry['line']}: {entry['token_count']} tokens, {entry['trained_count']} of them trained on (green)[/dim]")

@@ -67,7 +67,7 @@ def upload_with_bar(client: Client, path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CommandRefused(f"{path} is not a file; name a JSON Lines file")
     bar = Progress(TextColumn(f"uploading {path.name}"), BarColumn(bar_width=28), DownloadColumn(), TransferSpeedColumn(),
-                   TimeRemainingColumn(), console=err(), transient=True)
+                   TimeRemainingColumn(), console=err(), transient=True, disable=not err().is_terminal)
     with bar as progress:
         task = progress.add_task("", total=path.stat().st_size)
         return client.upload(Upload(path), lambda count: progress.advance(task, count))

@@ -100,13 +100,13 @@ def checkpoints(job: JobId, as_json: Json = False) -> None:
 def logs(job: JobId, as_json: Json = False) -> None:
     """Print what the job's runs wrote to their log."""
     with open_client() as client:
-        told = client.get(f"/fine_tuning/jobs/{segment(job)}/logs")
+        text = client.text(f"/fine_tuning/jobs/{segment(job)}/logs")
     if as_json:
-        print_json(told)
-        return
-    for run in told["data"]:
-        print_plain(f"── attempt {run.get('attempt')}  {run.get('outcome') or 'running'}")
-        print_plain(str(run.get("text") or run.get("content") or "(nothing was written)").rstrip("\n"))
+        print_json({"job": job, "text": text})
+    elif text:
+        print_plain(text.rstrip("\n"))
+    else:
+        say("nothing was written yet")
 
 
 def _progress(job: dict[str, Any]) -> str | None:

@@ -25,8 +25,8 @@ def create(
 ) -> None:
     """Make a key and print it, once: only its digest is kept.
 
+    \b
     Example:
-
         export HEADRACE_API_KEY=$(headrace keys create laptop)
     """
     with open_ledger(settings_for(home)) as ledger, ledger.write() as session:

@@ -22,10 +22,10 @@ from cli.watch import watch
 from core.errors import HeadraceError
 
 app = typer.Typer(
-    name="headrace", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    name="headrace", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Headrace: a self-hosted fine-tuning server, and its client.\n\n"
-         "Start a server with `headrace serve`, or see the whole of it with `headrace demo`.",
+         "Start a server with [bold]headrace serve[/bold], or see the whole of it with [bold]headrace demo[/bold].",
 )
 
 SERVER = "On the server's machine"

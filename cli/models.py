@@ -36,8 +36,8 @@ def add(
 
     Data only: a folder with Python files, pickles or an auto_map is refused.
 
+    \b
     Examples:
-
         headrace models add --builtin tiny
         headrace models add qwen3-0.6b --path ~/models/Qwen3-0.6B
     """

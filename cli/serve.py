@@ -46,9 +46,9 @@ READY_SECONDS = 60.0
 
 def serve(
     home: Home = None,
-    host: Annotated[str | None, typer.Option("--host", help="Address that the API listens on [HEADRACE_HOST].",
+    host: Annotated[str | None, typer.Option("--host", help="Address that the API listens on (HEADRACE_HOST).",
                                              show_default=False)] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port that the API listens on; 0 takes a free one [HEADRACE_PORT].",
+    port: Annotated[int | None, typer.Option("--port", help="Port that the API listens on; 0 takes a free one (HEADRACE_PORT).",
                                              show_default=False)] = None,
 ) -> None:
     """Run the whole server in the foreground until Ctrl-C.

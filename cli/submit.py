@@ -18,15 +18,17 @@ from cli.watch import follow
 
 def submit(
     file: Annotated[Path | None, typer.Argument(help="A JSON Lines file to upload and train on.", show_default=False)] = None,
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="NAME[@VERSION][:WEIGHT] of a registered data "
-                                                      "set; several make a mixture.", show_default=False)] = None,
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="NAME\\[@VERSION]\\[:WEIGHT] of a registered "
+                                                      "data set; several make a mixture.", show_default=False)] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Base model, or a fine-tuned one to go on from.",
                                        show_default=False)] = "",
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data [auto].", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Examples per step [auto].",
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data; auto when absent.",
+                                                show_default=False)] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Examples per step; auto when absent.",
                                                     show_default=False)] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate [2e-4].", show_default=False)] = None,
-    lora_r: Annotated[int | None, typer.Option("--lora-r", help="Rank of the adapter [16].", show_default=False)] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate; 2e-4 when absent.", show_default=False)] = None,
+    lora_r: Annotated[int | None, typer.Option("--lora-r", help="Rank of the adapter; 16 when absent.",
+                                                show_default=False)] = None,
     split: Annotated[float | None, typer.Option("--split", help="Share of the rows to hold out and evaluate on, such as 0.1.",
                                                 show_default=False)] = None,
     validation: Annotated[Path | None, typer.Option("--validation", help="A JSON Lines file to evaluate on.",
@@ -45,8 +47,8 @@ def submit(
 ) -> None:
     """Submit a fine-tuning job and print its id.
 
+    \b
     Examples:
-
         headrace submit chats.jsonl --model smollm2-135m-instruct --epochs 2 --split 0.1 --watch
         headrace submit -d support -d wiki:0.3 -m qwen3-0.6b --lr 1e-4 --seed 7
     """

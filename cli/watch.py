@@ -32,8 +32,8 @@ def watch(
 ) -> None:
     """Follow a job until it ends. Exit code 0 when it succeeded, 1 when it failed or was cancelled.
 
+    \b
     Example:
-
         headrace watch ftjob-…
     """
     with open_client() as client:
