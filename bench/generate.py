@@ -1,6 +1,6 @@
 """Make chat rows for the benches: seeded, so that the same size and seed give the same bytes on every machine.
 
-Rows have one to three turns of English-like words, about 2 KB and in the median about 336 tokens of a byte-pair
+Rows have one to three turns of English-like words, about 2 KB and in the median about 340 tokens of a byte-pair
 tokenizer; their lengths are spread as in collections of answers (log-normal). Words come from a fixed list with frequent
 and rare ones, and some rows carry code, digits, other scripts and escapes, so that neither the parser nor a tokenizer
 meets one easy case only.
