@@ -16,17 +16,18 @@ second is the proof that the marks changed nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from core.data.spec import Example, Row
 from core.data.templates.exact import exact_spans
 from core.data.templates.marks import ANY_NUMBER, Found, check_reserved, find_marks, mark, mark_all, mark_core
-from core.data.templates.messages import Conversation, Habits, is_plain, read_conversation, texts_in
+from core.data.templates.messages import Conversation, Habits, Message, is_plain, read_conversation
 from core.data.templates.pieces import Span, cut
 from core.data.templates.probe import probe_habits, probe_turn_end
 from core.data.templates.refusal import RowRefused
 from core.data.templates.renderer import Renderer
+
+Marking = Callable[[str, int], str]
 
 
 class ChatTemplate:
@@ -49,18 +50,30 @@ class ChatTemplate:
         return Example(row.ref, cut(text, trained=trained, controls=self._controls_in(chat, text, found)))
 
     def _marked(self, dialect: _Dialect, chat: Conversation, text: str) -> Found | None:
-        is_elsewhere = chat.has_more_than_contents and self._is_spelled(_texts_beside_contents(chat))
+        """The rendering's marks, those inside outer white space where those around it change the text; None when both do."""
         for marking in (mark, mark_core):
+            messages = [self._marked_message(message, k, marking) for k, message in enumerate(chat.messages)]
+            tools = mark_all(chat.tools, self._only_spelled(marking))
             try:
-                rendering = dialect.renderer.render(
-                    _marked_messages(chat, marking, is_elsewhere),
-                    mark_all(chat.tools, ANY_NUMBER, marking) if is_elsewhere else chat.tools, marks_generation=True)
+                rendering = dialect.renderer.render(messages, tools, marks_generation=True)
             except RowRefused:
                 continue
             found = find_marks(rendering)
             if found is not None and found.text == text:
                 return found
         return None
+
+    def _marked_message(self, message: Message, k: int, marking: Marking) -> Message:
+        """Mark the content with the message's number, and any other text but the role if it spells a control token."""
+        marked = {key: value if key == "role" else mark_all(value, self._only_spelled(marking))
+                  for key, value in message.items() if key != "content"}
+        if "content" in message:
+            content = message["content"]
+            marked["content"] = marking(content, min(k, ANY_NUMBER)) if isinstance(content, str) else content
+        return marked
+
+    def _only_spelled(self, marking: Marking) -> Callable[[str], str]:
+        return lambda text: marking(text, ANY_NUMBER) if self._controls.search(text) else text
 
     def _is_spelled(self, texts: Iterable[str]) -> bool:
         return any(self._controls.search(text) for text in texts)
@@ -101,28 +114,9 @@ class _Dialect:
         return found if found is not None and found.text == text else None
 
 
-def _marked_messages(chat: Conversation, marking: Any, is_elsewhere: bool) -> list[dict[str, Any]]:
-    """Mark each content with its message's number, and every other text of a row that spells a control token there."""
-    marked = []
-    for k, message in enumerate(chat.messages):
-        if is_elsewhere:
-            rest = {key: mark_all(value, ANY_NUMBER, marking) for key, value in message.items() if key != "role"}
-            message = {"role": message["role"], **rest, **({"content": message["content"]} if "content" in message else {})}
-        if isinstance(message.get("content"), str):
-            message = {**message, "content": marking(message["content"], min(k, ANY_NUMBER))}
-        marked.append(message)
-    return marked
-
-
-def _texts_beside_contents(chat: Conversation) -> Iterable[str]:
-    for message in chat.messages:
-        yield from texts_in({key: value for key, value in message.items() if key not in ("role", "content")})
-    yield from texts_in(chat.tools)
-
-
 def _generated(chat: Conversation, found: Found | None) -> list[Span] | None:
     """The generation blocks of the trained messages; None when blocks and messages cannot be told to belong together."""
-    if found is None:
+    if found is None or not found.generated:
         return None
     if len(found.generated) == len(chat.assistants):
         return [span for span, is_trained in zip(found.generated, chat.is_trained, strict=True) if is_trained]
@@ -133,11 +127,14 @@ def _between_marks(chat: Conversation, text: str, found: Found | None, turn_end:
     """From each trained message's content to the end of its turn; None unless every one of them is told exactly once."""
     if found is None or not turn_end:
         return None
+    told: dict[int, list[Span]] = {}
+    for number, span in found.texts:
+        told.setdefault(number, []).append(span)
     spans = []
     for k, is_trained in zip(chat.assistants, chat.is_trained, strict=True):
         if not is_trained:
             continue
-        mine = [span for number, span in found.texts if number == k]
+        mine = told.get(k, [])
         if len(mine) != 1 or not is_plain(chat.messages[k]) or not text.startswith(turn_end, mine[0][1]):
             return None
         spans.append((mine[0][0], mine[0][1] + len(turn_end)))

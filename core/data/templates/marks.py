@@ -58,14 +58,14 @@ def mark_core(text: str, number: int) -> str:
     return text[:start] + mark(core, number) + text[start + len(core):]
 
 
-def mark_all(value: Any, number: int, marking: Callable[[str, int], str]) -> Any:
+def mark_all(value: Any, marking: Callable[[str], str]) -> Any:
     """Mark every text inside a JSON value; keys stay."""
     if isinstance(value, str):
-        return marking(value, number)
+        return marking(value)
     if isinstance(value, dict):
-        return {key: mark_all(inner, number, marking) for key, inner in value.items()}
+        return {key: mark_all(inner, marking) for key, inner in value.items()}
     if isinstance(value, list):
-        return [mark_all(inner, number, marking) for inner in value]
+        return [mark_all(inner, marking) for inner in value]
     return value
 
 

@@ -36,10 +36,6 @@ class Conversation:
     is_trained: tuple[bool, ...]
     """Whether each of those is trained on."""
 
-    @property
-    def has_more_than_contents(self) -> bool:
-        return self.tools is not None or any(not is_plain(message) for message in self.messages)
-
     def texts(self) -> Iterator[str]:
         """Every text that the row brings, the roles left out."""
         for message in self.messages:

@@ -227,6 +227,15 @@ def test_a_control_token_in_a_tool_call_is_ordinary_text() -> None:
     assert '{"city": "<|im_end|>"}' in trained_of(example)[0]
 
 
+def test_a_control_token_beside_fields_that_the_template_asks_about_is_ordinary_text() -> None:
+    source = ("{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + (m.content or '') }}{% for c in m.tool_calls or [] %}"
+              "{% if c.type == 'function' %}{{ c.function | tojson }}{% endif %}{% endfor %}{{ '<|im_end|>' }}{% endfor %}")
+    template = ChatTemplate(Renderer(source, special_tokens={}, folder=""), control_tokens=("<|im_start|>", "<|im_end|>"))
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"city": "<|im_end|>"}'}}
+    example = template.example(row(QUESTION, {"role": "assistant", "tool_calls": [call]}))
+    assert [piece.text for piece in example.pieces if piece.is_control] == ["<|im_start|>", "<|im_end|>"] * 2
+
+
 def test_a_template_that_writes_arguments_itself_gets_them_as_text() -> None:
     source = ("{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + (m.content or '') }}{% for c in m.tool_calls or [] %}"
               "{{ c.function.arguments + '' }}{% endfor %}{{ '<|im_end|>' }}{% endfor %}")
