@@ -49,7 +49,9 @@ class Model:
 
     def token_losses(self, micro: MicroTensors) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the loss, fp32, and whether the likeliest token is the right one, of each trained token."""
-        told = {"input_ids": micro.ids, "position_ids": micro.position_ids, "use_cache": False}
+        told = {"input_ids": micro.ids, "use_cache": False}
+        if self.can_pack:
+            told["position_ids"] = micro.position_ids
         if self.has_plain_head:
             head = self.causal.get_output_embeddings()
             hidden = _decoder(self.causal)(**told).last_hidden_state[0, micro.predict_from]

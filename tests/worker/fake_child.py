@@ -1,0 +1,120 @@
+"""A training child without torch: `python -m tests.worker.fake_child [options] SPEC`.
+
+It speaks the same lines, saves folders with manifests, goes on from `resume_from`, and misbehaves on demand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import orjson
+
+from core.storage import manifest
+from worker.reports import Failed, Finished, Line, PhaseChanged, Saved, Started, StepDone, Stop, Stopped, read_command
+
+
+def main() -> None:
+    asked = parse()
+    spec = orjson.loads(Path(asked.spec).read_bytes())
+    stop = listen(asked.is_deaf)
+    if asked.is_deaf:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    done = read_step(spec["resume_from"])
+    report(PhaseChanged("loading"))
+    report(Started(from_step=done, total_steps=spec["total_steps"], parameters=1, trainable_parameters=1, device="cpu",
+                   dtype="fp32"))
+    for step in range(done + 1, spec["total_steps"] + 1):
+        misbehave(asked, step)
+        if stop.wait(asked.step_seconds) and not asked.is_deaf:
+            save(spec, step - 1, "recovery")
+            report(Stopped(step - 1))
+            return
+        report(a_step(step))
+        if step == spec["total_steps"]:
+            save(spec, step, "final")
+        elif step in spec["epoch_ends"] or asked.saves_each:
+            save(spec, step, "listed" if step in spec["epoch_ends"] else "recovery")
+    report(Finished(step=spec["total_steps"], trained_tokens=10 * (spec["total_steps"] - done)))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--step-seconds", type=float, default=0.0)
+    parser.add_argument("--die-at", type=int)
+    parser.add_argument("--stall-at", type=int)
+    parser.add_argument("--fail-at", type=int)
+    parser.add_argument("--failure", default="user")
+    parser.add_argument("--babble-at", type=int)
+    parser.add_argument("--deaf", dest="is_deaf", action="store_true")
+    parser.add_argument("--saves-each", action="store_true")
+    parser.add_argument("--lies-at", type=int, help="saves a checkpoint whose files do not agree with its manifest")
+    parser.add_argument("spec")
+    return parser.parse_args()
+
+
+def misbehave(asked: argparse.Namespace, step: int) -> None:
+    if step == asked.die_at:
+        print("out of luck", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if step == asked.stall_at:
+        time.sleep(600)
+    if step == asked.fail_at:
+        report(Failed(asked.failure, "bad_row", "row 3 is no row", "training_file"))
+        sys.exit(1)
+    if step == asked.babble_at:
+        os.write(FD, b"I am not a report\n")
+        time.sleep(600)
+    if step == asked.lies_at:
+        report(Saved(step=step, checkpoint="listed", folder=orjson.loads(Path(asked.spec).read_bytes())["folder"],
+                     manifest_digest="0" * 64, bytes=1, position={"step": step}))
+
+
+def listen(is_deaf: bool) -> threading.Event:
+    stop = threading.Event()
+
+    def hear() -> None:
+        for line in sys.stdin.buffer:
+            if isinstance(read_command(line), Stop):
+                stop.set()
+        if not is_deaf:
+            os._exit(1)
+
+    threading.Thread(target=hear, daemon=True).start()
+    return stop
+
+
+def read_step(resume_from: str | None) -> int:
+    return orjson.loads((Path(resume_from) / "state.json").read_bytes())["step"] if resume_from else 0
+
+
+def a_step(step: int) -> StepDone:
+    return StepDone(step=step, train_loss=1.0 / step, train_mean_token_accuracy=0.5, learning_rate=1e-4, grad_norm=1.0,
+                    epoch=step / 4, examples=4, tokens=40, trained_tokens=10, step_seconds=0.01, data_wait_seconds=0.0,
+                    memory_bytes=1)
+
+
+def save(spec: dict, step: int, kind: str) -> None:
+    folder = Path(spec["folder"]) / "checkpoints" / f"step-{step:08d}-{kind}"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_bytes(orjson.dumps({"step": step}))
+    (folder / "adapter_model.safetensors").write_bytes(b"weights after step %d" % step)
+    sealed = manifest.seal(folder)
+    report(Saved(step=step, checkpoint=kind, folder=str(folder), manifest_digest=sealed.digest, bytes=sealed.bytes,  # type: ignore[arg-type]
+                 position={"step": step}, metrics={}))
+
+
+FD = int(os.environ["HEADRACE_REPORT_FD"])
+
+
+def report(line: Line) -> None:
+    os.write(FD, line.to_line())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from core.signals.queue import Queue
+from tests.core.signals.redises import Redis, bell_redis
+from worker.app import WakeUps
+
+__all__ = ["bell_redis"]
+
+
+def heard_within(queue: Queue, heard: threading.Event, seconds: float) -> None:
+    """Ring until it is heard."""
+    until = time.monotonic() + seconds
+    while True:
+        queue.ring("train")
+        if heard.wait(0.5):
+            heard.clear()
+            return
+        assert time.monotonic() < until, "no wake-up was heard"
+
+
+@pytest.mark.parametrize("harm", [lambda redis: None, lambda redis: (redis.kill(), redis.start())])
+def test_wake_ups_are_heard_also_after_redis_was_killed(bell_redis: Redis, harm: Callable[[Redis], None]) -> None:
+    heard, queue = threading.Event(), Queue(bell_redis.url)
+    with WakeUps(bell_redis.url, "train", heard=heard, node="test") as waking:
+        heard_within(queue, heard, 15)
+        harm(bell_redis)
+        heard_within(queue, heard, 30)
+    waking.wait_ended(10)
+    queue.close()
+
+
+def test_a_worker_that_starts_before_redis_hears_it_later(bell_redis: Redis) -> None:
+    bell_redis.kill()
+    heard, queue = threading.Event(), Queue(bell_redis.url)
+    with WakeUps(bell_redis.url, "train", heard=heard, node="test") as waking:
+        time.sleep(0.5)
+        bell_redis.start()
+        heard_within(queue, heard, 30)
+    waking.wait_ended(10)
+    queue.close()

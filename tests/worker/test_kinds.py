@@ -1,0 +1,153 @@
+"""Chores of each kind, with the real indexing process."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import orjson
+import pytest
+from sqlalchemy import select
+
+from core.chores.models import Chore
+from core.clock import system_clock
+from core.datasets import service as datasets
+from core.datasets.models import DatasetVersion
+from core.db.session import Ledger
+from core.files import service as files
+from core.files.models import StoredFile
+from core.jobs.models import Job
+from core.settings import Settings
+from core.storage.artifacts import Artifacts
+from tests import factories
+from tests.streams import chat_rows
+from worker.kinds import KINDS
+from worker.upkeep import Desk, Slots
+
+
+class Bench:
+    """A desk, and slots that work off what is due."""
+
+    def __init__(self, ledger: Ledger, folder: Path, **settings) -> None:
+        told = {"home": folder, "min_free_bytes": 0, **settings}
+        self.ledger, self.rung, self.wakes = ledger, [], []
+        self.desk = Desk(ledger, Artifacts(folder / "storage"), Settings(**told), self.rung.append,
+                         lambda: self.wakes.append(1), system_clock)
+
+    def work(self) -> None:
+        slots = Slots(self.desk, KINDS, holder="me", count=1, heard=threading.Event())
+        while slots.take_one():
+            pass
+
+    def stored(self, content: bytes) -> str:
+        """A file of the project, bytes and row."""
+        with self.ledger.write() as session:
+            file = factories.a_file(session, now=system_clock())
+            path = self.desk.artifacts.new_temporary()
+            path.write_bytes(content)
+            self.desk.artifacts.publish(path, file.storage_key)
+            file.bytes = len(content)
+            return file.id
+
+    def submitted(self, file_id: str, **fields) -> Job:
+        with self.ledger.write() as session:
+            return factories.a_job(session, training_file=file_id, now=system_clock(), **fields)
+
+    def read(self, kind, key: str):
+        with self.ledger.read() as session:
+            return session.get_one(kind, key)
+
+    def version_of(self, file_id: str) -> DatasetVersion:
+        with self.ledger.read() as session:
+            return session.scalars(select(DatasetVersion).where(DatasetVersion.file_id == file_id)).one()
+
+
+GOOD = b"".join(orjson.dumps(row) + b"\n" for row in chat_rows(30))
+
+
+def test_a_job_on_a_fresh_file_is_indexed_prepared_and_rung_for(ledger: Ledger, tmp_path: Path) -> None:
+    bench = Bench(ledger, tmp_path)
+    file_id = bench.stored(GOOD)
+    job = bench.submitted(file_id)
+    bench.work()
+    version, job = bench.version_of(file_id), bench.read(Job, job.id)
+    assert (version.status, version.rows, version.faulty_rows, version.row_format) == ("ready", 30, 0, "chat")
+    assert (job.state, (job.resolved or {})["rows"]) == ("queued", 30)
+    assert bench.desk.artifacts.path(version.index_key or "").is_dir()
+    assert (bench.wakes, bench.rung) == ([1], [job.id])
+
+
+def test_an_index_is_the_same_after_an_attempt_that_was_cut_off(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    bench = Bench(sqlite_ledger, tmp_path)
+    file_id = bench.stored(GOOD)
+    bench.submitted(file_id)
+    left = bench.desk.artifacts.path(f"indexes/{bench.version_of(file_id).id}")
+    left.mkdir(parents=True)
+    (left / "debris").write_text("half of an index")
+    bench.work()
+    assert bench.version_of(file_id).status == "ready"
+    assert not (left / "debris").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no json\n", b'{"messages": []}\n'])
+def test_a_file_without_a_good_row_fails_its_job_in_words(sqlite_ledger: Ledger, tmp_path: Path, content: bytes) -> None:
+    bench = Bench(sqlite_ledger, tmp_path)
+    file_id = bench.stored(content)
+    job = bench.submitted(file_id)
+    bench.work()
+    job = bench.read(Job, job.id)
+    assert bench.version_of(file_id).status == "failed"
+    assert job.state == "failed"
+    assert (job.error or {})["code"] == "invalid_training_file"
+    assert list((tmp_path / "storage" / ".incoming").iterdir()) == []
+
+
+def test_faulty_rows_are_counted_and_the_rest_is_ready(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    bench = Bench(sqlite_ledger, tmp_path)
+    file_id = bench.stored(GOOD + b"no json\n")
+    job = bench.submitted(file_id)
+    bench.work()
+    version = bench.version_of(file_id)
+    assert (version.status, version.rows, version.faulty_rows) == ("ready", 31, 1)
+    assert "line 31" in (bench.read(Job, job.id).error or {})["message"]
+
+
+def test_bytes_that_are_gone_end_the_version_after_three_attempts(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    bench = Bench(sqlite_ledger, tmp_path)
+    with sqlite_ledger.write() as session:
+        file = factories.a_file(session, now=system_clock())
+        job = factories.a_job(session, training_file=file.id, now=system_clock())
+    for _ in range(3):
+        with sqlite_ledger.write() as session:
+            for chore in session.scalars(select(Chore)):
+                chore.not_before = system_clock()
+        bench.work()
+    assert bench.version_of(file.id).status == "failed"
+    assert bench.read(Job, job.id).state == "failed"
+
+
+def test_a_full_disk_is_the_machines_fault_and_the_job_waits(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    bench = Bench(sqlite_ledger, tmp_path, min_free_bytes=1 << 60)
+    file_id = bench.stored(GOOD)
+    job = bench.submitted(file_id)
+    bench.work()
+    assert bench.version_of(file_id).status == "indexing"
+    assert bench.read(Job, job.id).state == "validating_files"
+
+
+def test_a_deleted_files_bytes_go_when_nothing_needs_them(ledger: Ledger, tmp_path: Path) -> None:
+    bench = Bench(ledger, tmp_path)
+    file_id = bench.stored(GOOD)
+    with ledger.write() as session:
+        project = factories.a_project(session)
+        dataset, _ = datasets.register(session, project.id, name="kept", file_id=file_id, now=system_clock())
+        files.delete_file(session, project.id, file_id, now=system_clock())
+    bench.work()
+    path = bench.desk.artifacts.path(bench.read(StoredFile, file_id).storage_key)
+    assert path.exists()
+    with ledger.write() as session:
+        datasets.delete_dataset(session, project.id, dataset.id, now=system_clock())
+        session.scalars(select(Chore).where(Chore.kind == files.PURGE)).one().not_before = system_clock()
+    bench.work()
+    assert not path.exists()
+    assert bench.read(StoredFile, file_id).purged_at is not None

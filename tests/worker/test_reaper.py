@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from core.clock import system_clock
+from core.db.session import Ledger
+from core.jobs import claims
+from core.jobs.models import Job, Run
+from core.storage.artifacts import INCOMING, Artifacts
+from core.workers import service as workers
+from tests import factories
+from worker.reaper import ROLE, Reaper, Rings, Watch
+
+
+class Bells:
+    """What was rung, and how many wake-ups wait."""
+
+    def __init__(self, depth: int | None = 0) -> None:
+        self.jobs: list[str] = []
+        self.trains = 0
+        self.depth = depth
+
+    def train(self) -> None:
+        self.trains += 1
+
+    def rings(self) -> Rings:
+        return Rings(self.jobs.append, self.train, lambda: self.depth)
+
+
+def a_reaper(ledger: Ledger, folder: Path, bells: Bells | None = None, *, holder: str = "me", lease: float = 3.0) -> Reaper:
+    return Reaper(ledger, Artifacts(folder), (bells or Bells()).rings(), holder=holder, lease_seconds=lease, clock=system_clock)
+
+
+def a_lapsed_run(ledger: Ledger) -> Run:
+    """A run whose lease is over by the clock, and whose supervisor is gone."""
+    with ledger.write() as session:
+        claim = factories.a_running_job(session)
+        claim.run.lease_until = system_clock() - timedelta(seconds=60)
+        return claim.run
+
+
+def state_of(ledger: Ledger, run: Run) -> str:
+    with ledger.read() as session:
+        return session.scalars(select(Run.state).where(Run.id == run.id)).one()
+
+
+def test_a_run_that_stood_still_for_a_whole_lease_is_ended_and_its_job_queued(ledger: Ledger, tmp_path: Path) -> None:
+    run, bells = a_lapsed_run(ledger), Bells()
+    reaper = a_reaper(ledger, tmp_path, bells)
+    for second in range(4):
+        reaper.tick(100.0 + second)
+    with ledger.read() as session:
+        assert session.get_one(Job, run.job_id).state == "queued"
+    assert state_of(ledger, run) == "ended"
+    assert bells.jobs == [run.job_id]
+
+
+def test_a_lease_that_is_over_by_the_clock_alone_is_left(ledger: Ledger, tmp_path: Path) -> None:
+    run = a_lapsed_run(ledger)
+    a_reaper(ledger, tmp_path).tick(100.0)
+    assert state_of(ledger, run) == "holding"
+
+
+def test_a_renewed_run_is_watched_anew(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    run = a_lapsed_run(sqlite_ledger)
+    reaper = a_reaper(sqlite_ledger, tmp_path)
+    for second in range(8):
+        if second % 2 == 0:
+            with sqlite_ledger.write() as session:
+                claims.renew(session, run.id, run.fence, lease_seconds=1)
+        reaper.tick(100.0 + second)
+    assert state_of(sqlite_ledger, run) == "holding"
+
+
+def test_only_the_holder_of_the_role_reaps(ledger: Ledger, tmp_path: Path) -> None:
+    run = a_lapsed_run(ledger)
+    with ledger.write() as session:
+        workers.hold_role(session, ROLE, "another", 3600)
+    reaper = a_reaper(ledger, tmp_path)
+    for second in range(8):
+        reaper.tick(100.0 + second)
+    assert state_of(ledger, run) == "holding"
+
+
+def test_a_watcher_that_slept_begins_anew() -> None:
+    watch = Watch(3.0)
+    assert watch.look({"run": 1}, 100.0) == {}
+    assert watch.look({"run": 1}, 110.0) == {}
+    assert watch.look({"run": 1}, 112.0) == {}
+    assert watch.look({"run": 1}, 113.0) == {"run": 1}
+
+
+def test_a_watcher_whose_ledger_was_away_begins_anew() -> None:
+    watch = Watch(3.0)
+    watch.look({"run": 1}, 100.0)
+    watch.forget()
+    assert watch.look({"run": 1}, 103.0) == {}
+
+
+@pytest.mark.parametrize("depth, trains", [(0, 1), (None, 1), (2, 0)])
+def test_queued_jobs_are_rung_for_unless_a_wake_up_waits(sqlite_ledger: Ledger, tmp_path: Path, depth: int | None,
+                                                         trains: int) -> None:
+    with sqlite_ledger.write() as session:
+        factories.a_queued_job(session)
+    bells = Bells(depth)
+    a_reaper(sqlite_ledger, tmp_path, bells).tick(100.0)
+    assert bells.trains == trains
+
+
+def test_no_job_means_no_ring(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    bells = Bells()
+    a_reaper(sqlite_ledger, tmp_path, bells).tick(100.0)
+    assert bells.trains == 0
+
+
+def test_cleaning_drops_old_debris_and_nothing_else(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    with sqlite_ledger.write() as session:
+        known = factories.a_running_job(session).run.folder_key
+    old = [tmp_path / INCOMING / "old", tmp_path / "jobs/ftjob-x/runs/000001-run_x", tmp_path / known]
+    fresh = [tmp_path / INCOMING / "fresh", tmp_path / "jobs/ftjob-x/runs/000002-run_y"]
+    for folder in old + fresh:
+        folder.mkdir(parents=True)
+    for folder in old:
+        os.utime(folder, (1, 1))
+    a_reaper(sqlite_ledger, tmp_path).clean()
+    assert [folder.exists() for folder in old] == [False, False, True]
+    assert all(folder.exists() for folder in fresh)

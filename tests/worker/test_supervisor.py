@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+
+import psutil
+from sqlalchemy import select, text
+
+from core.checkpoints import service as checkpoints
+from core.db.session import Ledger
+from core.events.models import Event
+from core.files.models import StoredFile
+from core.jobs import claims
+from core.jobs import service as jobs
+from core.jobs.models import Job
+from tests.worker.places import a_claim, a_place, claim_again, free_devices, read_job, read_run
+from worker.supervisor import Place, Supervisor
+
+
+def logged(place: Place, job_id: str) -> list[str]:
+    with place.ledger.read() as session:
+        events = session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.number)).all()
+        return [event.data["code"] if event.type == "message" else f"step {event.step}" for event in events if event.data]
+
+
+def children(spec_part: str) -> list[psutil.Process]:
+    """Living children of this process whose command line has this part."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(spec_part in word for word in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def cancel_soon(place: Place, job: Job, *, after_step: int) -> threading.Thread:
+    """Ask for a cancel from another thread, as the API would, once a step is in the log."""
+
+    def ask() -> None:
+        while True:
+            with place.ledger.read() as session:
+                if session.get_one(Job, job.id).step >= after_step:
+                    break
+            time.sleep(0.02)
+        with place.ledger.write() as session:
+            jobs.cancel(session, job.project_id, job.id, now=place.clock())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+def test_a_run_that_finishes_leaves_every_step_a_model_and_a_result_file(ledger: Ledger, tmp_path: Path) -> None:
+    rung: list[str] = []
+    place = a_place(ledger, tmp_path, rung=rung)
+    claim = a_claim(place, total_steps=6)
+    Supervisor(place, claim).supervise()
+    job = read_job(place, claim)
+    assert (job.state, job.step, job.run_id) == ("succeeded", 6, None)
+    assert logged(place, job.id)[-9:] == ["step 1", "step 2", "step 3", "checkpoint.saved", "step 4", "step 5", "step 6",
+                                          "checkpoint.saved", "job.succeeded"]
+    with ledger.read() as session:
+        file = session.get_one(StoredFile, job.result_file_id)
+    assert place.artifacts.path(file.storage_key).read_text().count("\n") == 7
+    assert free_devices(place) == 1
+    assert job.id in rung
+
+
+def test_a_child_that_dies_is_an_interruption_with_its_last_words(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--die-at", "3")
+    claim = a_claim(place)
+    Supervisor(place, claim).supervise()
+    run = read_run(place, claim)
+    assert (read_job(place, claim).state, run.outcome) == ("queued", "interrupted")
+    assert run.error is not None
+    assert "signal SIGKILL" in run.error["message"]
+    assert "out of luck" in run.error["message"]
+    assert free_devices(place) == 1
+
+
+def test_the_next_run_goes_on_from_the_newest_checkpoint_and_tells_no_step_twice(ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_claim(a_place(ledger, tmp_path))
+    Supervisor(a_place(ledger, tmp_path, "--saves-each", "--die-at", "5"), claim).supervise()
+    place = a_place(ledger, tmp_path)
+    Supervisor(place, claim_again(place)).supervise()
+    told = logged(place, claim.job.id)
+    assert [word for word in told if word.startswith("step")] == [f"step {n}" for n in range(1, 7)]
+    assert "run.restored" in told
+    assert read_job(place, claim).state == "succeeded"
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--saves-each", "--die-at", "5")
+    claim = a_claim(place)
+    Supervisor(place, claim).supervise()
+    with sqlite_ledger.read() as session:
+        newest = checkpoints.restorable(session, claim.job.id)[0]
+    (place.artifacts.path(newest.folder_key) / "state.json").write_bytes(b'{"step": 9}')
+    place = a_place(sqlite_ledger, tmp_path)
+    again = claim_again(place)
+    Supervisor(place, again).supervise()
+    assert newest.step == 4
+    assert read_run(place, again).from_step == 3
+    assert "checkpoint.damaged" in logged(place, claim.job.id)
+    assert read_job(place, claim).state == "succeeded"
+
+
+def test_a_cancel_reaches_a_child_that_listens(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.2")
+    claim = a_claim(place, total_steps=1000)
+    asking = cancel_soon(place, claim.job, after_step=1)
+    Supervisor(place, claim).supervise()
+    asking.join()
+    assert read_job(place, claim).state == "cancelled"
+    assert logged(place, claim.job.id)[-1] == "job.cancelled"
+
+
+def test_a_cancel_ends_a_child_that_is_deaf_in_two_seconds(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05", "--deaf")
+    claim = a_claim(place, total_steps=100_000)
+    asking = cancel_soon(place, claim.job, after_step=1)
+    supervising = threading.Thread(target=Supervisor(place, claim).supervise)
+    supervising.start()
+    asking.join()
+    began = time.monotonic()
+    while children(claim.run.id):
+        time.sleep(0.02)
+    assert time.monotonic() - began < 3.5
+    supervising.join()
+    assert read_job(place, claim).state == "cancelled"
+
+
+def test_a_shutdown_saves_and_hands_back_without_a_failed_attempt(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05")
+    claim = a_claim(place, total_steps=1000)
+    threading.Timer(1.5, place.stop.set).start()
+    Supervisor(place, claim).supervise()
+    job = read_job(place, claim)
+    with sqlite_ledger.read() as session:
+        saved = checkpoints.restorable(session, job.id)[0]
+    assert (job.state, job.failed_attempts, read_run(place, claim).outcome) == ("queued", 0, "handed_back")
+    assert saved.step == job.step > 0
+    assert logged(place, job.id)[-1] == "run.handed_back"
+
+
+def test_a_user_fault_fails_the_job_with_the_childs_words(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--fail-at", "2")
+    claim = a_claim(place)
+    Supervisor(place, claim).supervise()
+    job = read_job(place, claim)
+    assert (job.state, job.error) == ("failed", {"code": "bad_row", "message": "row 3 is no row", "param": "training_file"})
+
+
+def test_three_bad_ends_without_progress_end_the_job(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--die-at", "1")
+    claim = a_claim(place)
+    for number in range(3):
+        Supervisor(place, claim_again(place) if number else claim).supervise()
+    job = read_job(place, claim)
+    assert job.state == "failed"
+    assert job.error is not None
+    assert "out of luck" in job.error["message"]
+
+
+def test_a_child_that_says_nothing_is_ended_by_the_watchdog(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--stall-at", "2", stall_seconds=5)
+    claim = a_claim(place)
+    Supervisor(place, claim).supervise()
+    run = read_run(place, claim)
+    assert (run.outcome, (run.error or {})["code"]) == ("interrupted", "run_stalled")
+
+
+def test_a_child_that_speaks_nonsense_is_ended(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--babble-at", "2")
+    claim = a_claim(place)
+    Supervisor(place, claim).supervise()
+    run = read_run(place, claim)
+    assert run.outcome == "interrupted"
+    assert "I am not a report" in (run.error or {})["message"]
+
+
+def test_a_checkpoint_whose_files_disagree_makes_no_row(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--lies-at", "2", "--step-seconds", "0.05")
+    claim = a_claim(place, total_steps=200)
+    Supervisor(place, claim).supervise()
+    with sqlite_ledger.read() as session:
+        assert checkpoints.restorable(session, claim.job.id) == []
+    assert read_run(place, claim).outcome == "interrupted"
+
+
+def test_a_run_out_of_its_time_fails_and_says_so(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05")
+    claim = a_claim(place, total_steps=1000, options={"max_run_seconds": 1})
+    Supervisor(place, claim).supervise()
+    assert (read_job(place, claim).error or {})["code"] == "run_time_exceeded"
+
+
+def test_a_superseded_supervisor_kills_its_child_and_writes_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(ledger, tmp_path, "--step-seconds", "0.05")
+    claim = a_claim(place, total_steps=1000)
+    supervising = threading.Thread(target=Supervisor(place, claim).supervise)
+    supervising.start()
+    while read_job(place, claim).step < 2:
+        time.sleep(0.05)
+    with ledger.write() as session:
+        claims.end_worker(session, "wrk_1")
+    before = logged(place, claim.job.id)
+    supervising.join(5)
+    assert not supervising.is_alive()
+    assert children(claim.run.id) == []
+    assert logged(place, claim.job.id) == before
+    assert read_job(place, claim).state == "queued"
+
+
+def test_a_base_model_that_is_gone_fails_the_job_in_words(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path)
+    claim = a_claim(place)
+    with sqlite_ledger.write() as session:
+        session.execute(text("UPDATE models SET folder = '/nowhere/at/all'"))
+    Supervisor(place, claim).supervise()
+    error = read_job(place, claim).error or {}
+    assert (error["code"], "/nowhere/at/all" in error["message"]) == ("model_not_found", True)
+
+
+def test_the_child_sees_no_url_and_no_key(sqlite_ledger: Ledger, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HEADRACE_DATABASE_URL", "postgresql://user:secret@db/headrace")
+    monkeypatch.setenv("HEADRACE_API_KEY", "hr-secret")
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.3")
+    claim = a_claim(place, total_steps=1000)
+    supervising = threading.Thread(target=Supervisor(place, claim).supervise)
+    supervising.start()
+    while not (found := children(claim.run.id)):
+        time.sleep(0.02)
+    seen = found[0].environ()
+    place.stop.set()
+    supervising.join()
+    assert "secret" not in str(seen)
+    assert [name for name in seen if name.startswith("HEADRACE")] == ["HEADRACE_REPORT_FD", "HEADRACE_PARENT_PID"]
