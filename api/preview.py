@@ -8,7 +8,7 @@ from typing import Any
 
 from core.data.preview import preview_rows as ask
 from core.data.spec import SourceSpec
-from core.errors import LimitReached
+from core.errors import DataError, LimitReached, shown
 from core.models.models import Model
 
 AT_ONCE = 2
@@ -26,5 +26,7 @@ def preview_rows(source: SourceSpec, base: Model, *, first_row: int, rows: int, 
     try:
         return ask({"source": dataclasses.asdict(source), "tokenizer_path": base.folder, "max_length": max_length,
                     "first": first_row, "count": rows, "sample": 0}, timeout_seconds=TIMEOUT_SECONDS)
+    except DataError as error:  # which names the model by the operator's folder
+        raise DataError(error.message.replace(str(base.folder), shown(base.name)), code=error.code) from None
     finally:
         _places.release()

@@ -35,6 +35,13 @@ class JobMethod(BaseModel):
     supervised: SupervisedMethod
 
 
+class JobDataset(BaseModel):
+    dataset: str
+    version: int
+    version_id: str
+    weight: float
+
+
 class JobProgress(BaseModel):
     step: int
     total_steps: int | None
@@ -68,7 +75,7 @@ class JobObject(Entry):
     metadata: dict[str, str] | None
     method: JobMethod
     suffix: str | None
-    datasets: list[dict[str, Any]] | None
+    datasets: list[JobDataset] | None
     validation_split: float | None
     lora: dict[str, Any]
     options: dict[str, Any]
@@ -117,13 +124,12 @@ def _lora(asked: Lora) -> dict[str, Any]:
     return {**asked.model_dump(), "alpha": asked.alpha if asked.alpha is not None else 2.0 * asked.r}
 
 
-def _datasets(job: Job, spec: JobSpec) -> list[dict[str, Any]] | None:
-    """Tell the data sets as they were asked for, with the versions that were fixed at submit."""
+def _datasets(job: Job, spec: JobSpec) -> list[JobDataset] | None:
+    """Tell the data sets with the versions that were fixed at submit."""
     if spec.datasets is None:
         return None
-    fixed = zip(spec.datasets, job.sources, strict=True)
-    return [{"dataset": source.get("dataset_id", asked.dataset), "version": source.get("number", asked.version),
-             "version_id": source["version_id"], "weight": asked.weight} for asked, source in fixed]
+    return [JobDataset(dataset=source["dataset_id"], version=source["number"], version_id=source["version_id"],
+                       weight=source["weight"]) for source in job.sources]
 
 
 def _progress(job: Job) -> JobProgress:

@@ -133,7 +133,8 @@ def _sources(session: Session, project_id: str, spec: JobSpec, *, now: datetime)
         if any(version.id == source["version_id"] for source in sources):
             raise InvalidValue(f"{param} names version {version.number} of data set {dataset.id} again; name it once, with the "
                                "weights added up", param=param)
-        sources.append({"version_id": version.id, "name": dataset.name, "weight": entry.weight})
+        sources.append({"version_id": version.id, "dataset_id": dataset.id, "number": version.number, "name": dataset.name,
+                        "weight": entry.weight})
     return sources
 
 

@@ -12,7 +12,6 @@ import structlog
 from core.db.session import Ledger
 from tests.api.serving import House, serving
 
-
 structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)])
 
 

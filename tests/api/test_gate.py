@@ -84,7 +84,8 @@ def test_the_connection_serves_on_after_small_refusals(house: House) -> None:
     b"GET /v1/models HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n", b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
     b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
     b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n",
-    b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 70_000 + b"\r\n\r\n",
+    b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+    b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 70_000 + b"\r\n\r\n",
 ])
 def test_what_is_no_http_is_answered_in_the_error_shape(house: House, bytes_sent: bytes) -> None:
     with connect(house) as line:

@@ -86,11 +86,12 @@ def test_versions_are_fixed_at_submit(ledger: Ledger):
     with ledger.write() as session:
         project = a_project(session)
         chats, first = a_dataset(session, project, name="chats")
-        _, facts = a_dataset(session, project, name="facts", is_ready=False)
+        others, facts = a_dataset(session, project, name="facts", is_ready=False)
         job = a_job(session, project, datasets=[{"dataset": chats.id, "weight": 3}, {"dataset": "facts"}])
         a_dataset(session, project, name="chats")
-    assert job.sources == [{"version_id": first.id, "name": "chats", "weight": 3.0},
-                           {"version_id": facts.id, "name": "facts", "weight": 1.0}]
+    assert job.sources == [
+        {"version_id": first.id, "dataset_id": chats.id, "number": 1, "name": "chats", "weight": 3.0},
+        {"version_id": facts.id, "dataset_id": others.id, "number": 1, "name": "facts", "weight": 1.0}]
 
 
 def test_unusable_versions_are_refused_with_their_place(ledger: Ledger):
