@@ -34,8 +34,8 @@ class Job(Base):
     training_file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"), index=True)
     validation_file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
     sources: Mapped[list[Any]]
-    """[{"version_id", "name", "weight"}]: the data set versions that it trains on, fixed at submit; those of registered data sets
-    with their "dataset_id" and "number"."""
+    """[{"version_id", "name", "weight"}]: the data set versions that it trains on, fixed at submit; for registered data
+    sets also "dataset_id" and "number"."""
     validation_version_id: Mapped[str | None]
     resolved: Mapped[dict[str, Any] | None]
     """All that "auto" became, and the plan: n_epochs, batch_size, learning_rate, total_steps, rows …; None until queued."""
