@@ -6,7 +6,7 @@ files did not verify; as the new run reaches its step, the old row is superseded
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, or_, select
@@ -21,6 +21,7 @@ from core.jobs.states import is_finished
 
 KEEP_RECOVERY = 2
 """Recovery points that stay: the newest, and one before it should the newest not verify."""
+FORGOTTEN_AFTER = timedelta(minutes=10)
 
 
 def record(session: Session, job: Job, run: Run, *, step: int, kind: str, folder_key: str, manifest_digest: str, bytes: int,
@@ -62,15 +63,18 @@ def final_of(session: Session, job_id: str) -> Checkpoint | None:
 def prune(session: Session, job: Job, *, keep: int = KEEP_RECOVERY, now: datetime) -> list[str]:
     """Drop recovery points beyond the newest `keep`, or all of a finished job; give the keys to delete after the commit.
 
-    Keys of rows dropped earlier come again, so that a kill between commit and delete leaves nothing for ever."""
+    Keys of rows dropped lately come again, so that a kill between commit and delete leaves nothing; then the rows go too."""
     recovery = [c for c in live_checkpoints(session, job.id) if c.kind == "recovery"]
     for old in recovery[0 if is_finished(job.state) else keep :]:
         old.deleted_at = now
     session.flush()
     live = {c.folder_key for c in live_checkpoints(session, job.id)}
-    query = select(Checkpoint.folder_key).where(Checkpoint.job_id == job.id, Checkpoint.deleted_at.is_not(None))
-    dropped = session.scalars(query)
-    return [key for key in dropped if key not in live]
+    dropped = list(session.scalars(select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.deleted_at.is_not(None))))
+    for old in dropped:
+        if old.deleted_at is not None and now - old.deleted_at > FORGOTTEN_AFTER:
+            session.delete(old)
+    session.flush()
+    return [old.folder_key for old in dropped if old.folder_key not in live]
 
 
 __all__ = [

@@ -36,7 +36,10 @@ def add(session: Session, kind: str, subject: str, *, now: datetime, not_before:
 def wake(session: Session, kind: str, subjects: Iterable[str], *, now: datetime) -> None:
     """Let chores that wait for a time be taken now, since what they waited for happened."""
     waiting = (Chore.kind == kind, Chore.subject.in_(list(subjects)), Chore.state == "waiting", Chore.not_before > now)
-    session.execute(update(Chore).where(*waiting).values(not_before=now), execution_options={"synchronize_session": False})
+    query = select(Chore).where(*waiting).order_by(Chore.id).with_for_update()  # in one order, so that two do not deadlock
+    for chore in session.scalars(query.execution_options(populate_existing=True)):
+        chore.not_before = now
+    session.flush()
 
 
 def claim(session: Session, holder: str, lease_seconds: float, *, now: datetime | None = None) -> Chore | None:

@@ -46,15 +46,15 @@ def next_queued(session: Session, now: datetime) -> Job | None:
     Jobs that another claim has locked are passed over (PostgreSQL); SQLite has one writer at a time."""
     is_due = or_(Job.not_before.is_(None), Job.not_before <= now)
     query = (
-        select(Job)
+        select(Job.id)
         .join(Project, Project.id == Job.project_id)
         .where(Job.state == "queued", is_due)
         .order_by(Job.priority.desc(), Project.served_at.asc().nulls_first(), Job.queued_at, Job.id)
         .limit(1)
         .with_for_update(of=Job, skip_locked=True)
-        .execution_options(populate_existing=True)
     )
-    return session.scalar(query)
+    job_id = session.scalar(query)  # the id alone, since whole rows of thousands of jobs are slow to sort
+    return lock_job(session, job_id) if job_id is not None else None
 
 
 def runs_of(session: Session, job_id: str) -> list[Run]:

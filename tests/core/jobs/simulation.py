@@ -97,7 +97,8 @@ class World:
 
     def _claim(self, session: Session) -> None:
         claim = claims.claim_next(session, worker_id=f"wrk_{self.chance.randrange(3)}", host="host",
-                                  lease_seconds=LEASE_SECONDS, devices=(self.chance.choice(self.devices),), now=later(self.seconds))
+                                  devices=(self.chance.choice(self.devices),), lease_seconds=LEASE_SECONDS,
+                                  now=later(self.seconds))
         if claim is not None:
             saved = restorable(session, claim.job.id)
             self.attempts.append(Attempt(claim, saved[0].step if saved else 0))
@@ -225,16 +226,18 @@ class World:
                 a_checkpoint(session, claim, step=TOTAL_STEPS, kind="final")
                 claims.settle(session, claim.run.id, claim.run.fence, "succeeded", now=NOW)
         with self.ledger.read() as session:
-            self._check_ended(session)
+            check_ended(session)
 
-    def _check_ended(self, session: Session) -> None:
-        for job in session.scalars(select(Job)):
-            assert job.state in FINISHED, f"job {job.id} is left {job.state}"
-            log = list(session.scalars(select(Event).where(Event.job_id == job.id).order_by(Event.number)))
-            assert [event.number for event in log] == list(range(1, job.last_event + 1)), "numbers have no gap"
-            steps = [event.step for event in log if event.step is not None]
-            assert steps == list(range(1, job.step + 1)), "each step is reported once, in order"
-            assert (log[-1].data or {})["code"] == f"job.{job.state}", "the terminal event is the last"
-            fences = list(session.scalars(select(Run.fence).where(Run.job_id == job.id).order_by(Run.attempt)))
-            assert fences == list(range(1, len(fences) + 1))
-        assert not session.scalar(select(func.count()).select_from(Device).where(Device.run_id.is_not(None)))
+
+def check_ended(session: Session) -> None:
+    """Every job has ended, and its log tells it all once."""
+    for job in session.scalars(select(Job)):
+        assert job.state in FINISHED, f"job {job.id} is left {job.state}"
+        log = list(session.scalars(select(Event).where(Event.job_id == job.id).order_by(Event.number)))
+        assert [event.number for event in log] == list(range(1, job.last_event + 1)), "numbers have no gap"
+        steps = [event.step for event in log if event.step is not None]
+        assert steps == list(range(1, job.step + 1)), "each step is reported once, in order"
+        assert (log[-1].data or {})["code"] == f"job.{job.state}", "the terminal event is the last"
+        fences = list(session.scalars(select(Run.fence).where(Run.job_id == job.id).order_by(Run.attempt)))
+        assert fences == list(range(1, len(fences) + 1))
+    assert not session.scalar(select(func.count()).select_from(Device).where(Device.run_id.is_not(None)))

@@ -33,6 +33,7 @@ def test_job_without_steps_has_a_header_alone(ledger: Ledger):
 
 
 @pytest.mark.parametrize("value, text", [(None, ""), (float("nan"), ""), (-1.5, "-1.5"), (3, "3"), ("=1+1", "'=1+1"),
-                                         ("@x", "'@x"), ("\tx", "'\tx"), ('a"b', '"a""b"'), ("-a,b", '"\'-a,b"'), ("a\nb", '"a\nb"')])
+                                         ("@x", "'@x"), ("\tx", "'\tx"), ('a"b', '"a""b"'), ("-a,b", '"\'-a,b"'),
+                                         ("a\nb", '"a\nb"')])
 def test_cell_is_no_formula_and_one_cell(value: object, text: str):
     assert cell(value) == text
