@@ -33,6 +33,7 @@ class WakeUps:
         self._thread = threading.Thread(target=self._listen, name="celery", daemon=True)
 
     def __enter__(self) -> WakeUps:
+        state.should_stop = None
         self._thread.start()
         return self
 
@@ -40,6 +41,10 @@ class WakeUps:
         """Stop listening. Celery looks up every two seconds; the process does not wait for that to end."""
         self._closed.set()
         state.should_stop = 0
+
+    def wait_ended(self, seconds: float) -> None:
+        """Wait until Celery has noticed the stop."""
+        self._thread.join(seconds)
 
     def _listen(self) -> None:
         while not self._closed.is_set():
@@ -52,6 +57,7 @@ class WakeUps:
     def _build(self) -> WorkController:
         app = build_celery(self._redis_url)
         add_tasks(app, self._heard)
+        app.set_current()  # of this thread: Celery looks its tasks up there
         return WorkController(
             app=app, pool="solo", concurrency=1, use_eventloop=False, queues=[self._queue], loglevel="WARNING",
             hostname=f"{self._queue}@{self._node}", without_mingle=True, without_gossip=True, without_heartbeat=True,

@@ -1,7 +1,7 @@
 """A thread that rings: what is asked for is noted at once and sent soon, so that Redis away costs the asker nothing.
 
-Equal names that wait are rung once. While Redis does not answer, names wait in a bounded set; a full set drops the oldest,
-since every listener also looks by itself.
+Equal names that wait are rung once. What could not be sent is dropped, and so is the oldest of too many that wait: every
+listener also looks by itself.
 """
 
 from __future__ import annotations

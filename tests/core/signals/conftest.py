@@ -1,0 +1,3 @@
+from tests.core.signals.redises import bell_redis
+
+__all__ = ["bell_redis"]

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from core.signals.client import build_hint_client
+from core.signals.queue import Queue, broker_url, build_celery
+from tests.core.signals.redises import Redis
+
+
+@pytest.mark.parametrize("url, expected", [
+    ("redis://host:6379/3", "redis://host:6379/3"),
+    ("unix:///home/redis.sock", "redis+socket:///home/redis.sock?virtual_host=0"),
+    ("unix:///home/redis.sock?db=2", "redis+socket:///home/redis.sock?virtual_host=2"),
+])
+def test_celery_gets_its_own_form_of_the_url(url: str, expected: str) -> None:
+    assert broker_url(url) == expected
+
+
+def test_celery_takes_json_alone_and_keeps_no_results() -> None:
+    conf = build_celery("redis://localhost").conf
+    assert conf.accept_content == ["json"]
+    assert conf.result_backend is None
+    assert not conf.task_acks_late
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.broker_connection_max_retries is None
+
+
+def test_a_ring_puts_one_wake_up_on_its_queue(bell_redis: Redis) -> None:
+    queue = Queue(bell_redis.url)
+    queue.ring("train")
+    until = time.monotonic() + 5
+    while queue.depth("train") != 1:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert queue.depth("upkeep") == 0
+    message = build_hint_client(bell_redis.url).lrange("headrace:train", 0, 0)[0]
+    assert b"application/json" in message
+    assert b"ftjob" not in message
+    queue.close()
+
+
+def test_without_redis_a_ring_costs_nothing_and_the_depth_is_unknown(tmp_path) -> None:
+    queue = Queue(f"unix://{tmp_path / 'nobody.sock'}")
+    began = time.monotonic()
+    queue.ring("train")
+    assert time.monotonic() - began < 0.1
+    assert queue.depth("train") is None
+    queue.close()
