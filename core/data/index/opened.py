@@ -1,7 +1,12 @@
-"""An index, mapped into memory: opening it reads one small file, whatever its size."""
+"""An index, mapped into memory: opening it reads one small file, whatever its size.
+
+Pages that were looked at count as this process's memory, so after every few hundred look-ups they are let go of; they stay
+in the page cache. So looking up every row of a great file in a shuffled order takes no more memory than a few of them.
+"""
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +18,25 @@ from core.data.index.report import IndexReport
 from core.errors import DataError
 
 _OFFSET_MASK = np.uint64((1 << OFFSET_BITS) - 1)
+_LOOK_UPS_HELD = 256
+"""Each touches a page of 4 KiB for the offset and, around the hash, up to 64 KiB: some 17 MB in all."""
 
 
 class DatasetIndex:
     """Answers where a row lies, which line it is, and which rows are faulty."""
 
-    def __init__(self, report: IndexReport, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, report: IndexReport, arrays: dict[str, _Array]) -> None:
         self.report = report
         self.rows = report.rows
-        self.hashes = arrays["hashes"]
-        """uint16, shape (rows,): low bits of the xxh3 of each row's bytes."""
-        self.faulty = arrays["faulty"]
+        self.faulty = arrays["faulty"].values
         """int64, sorted: numbers of the faulty rows."""
-        self._words = arrays["offsets"]
-        self._blanks = arrays["blanks"]
-        self._wide = arrays["gaps"].reshape(-1, 3)
+        self._arrays = arrays
+        self._words = arrays["offsets"].values
+        self.hashes = arrays["hashes"].values
+        """uint16, shape (rows,): low bits of the xxh3 of each row's bytes."""
+        self._blanks = arrays["blanks"].values
+        self._wide = arrays["gaps"].values.reshape(-1, 3)
+        self._looked_up = 0
 
     @classmethod
     def open(cls, index_path: Path | str) -> DatasetIndex:
@@ -37,7 +46,7 @@ class DatasetIndex:
             told = orjson.loads((folder / HEADER).read_bytes())
             if told["version"] != VERSION:
                 raise _unusable(folder, f"has version {told['version']!r} and this program reads version {VERSION}")
-            arrays = {kind: _mapped(folder, told["arrays"][kind], kind) for kind in KINDS}
+            arrays = {kind: _Array(folder, told["arrays"][kind], kind) for kind in KINDS}
             index = cls(IndexReport.from_json(told["report"]), arrays)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unusable(folder, f"is missing or torn ({type(error).__name__})") from error
@@ -52,7 +61,7 @@ class DatasetIndex:
     def spans(self, rows: np.ndarray) -> np.ndarray:
         """Give where each row starts and ends: int64, shape (rows, 2)."""
         rows = np.asarray(rows, dtype=np.int64)
-        self._check_rows(rows)
+        self._look_up(rows)
         starts = (self._words[rows] & _OFFSET_MASK).astype(np.int64)
         following = np.minimum(rows + 1, self.rows - 1)
         nexts = np.where(
@@ -65,7 +74,7 @@ class DatasetIndex:
 
         Costs a pass over two bytes a row where the file has blank lines.
         """
-        self._check_rows(np.array([row]))
+        self._look_up(np.array([row]))
         if not len(self._blanks):
             return row + 1
         blanks = int(self._blanks[: row + 1].sum(dtype=np.int64))
@@ -73,9 +82,15 @@ class DatasetIndex:
         beyond = wide[wide[:, 2] >= SATURATED, 2] - SATURATED
         return row + 1 + blanks + int(beyond.sum())
 
-    def _check_rows(self, rows: np.ndarray) -> None:
+    def _look_up(self, rows: np.ndarray) -> None:
+        """Raise IndexError for a row that is not there; let go of what earlier look-ups have touched."""
         if rows.size and not (rows.min() >= 0 and rows.max() < self.rows):
             raise IndexError(f"the index has {self.rows} rows; a row outside of [0, {self.rows}) was asked for")
+        self._looked_up += rows.size
+        if self._looked_up > _LOOK_UPS_HELD:
+            self._looked_up = 0
+            for array in self._arrays.values():
+                array.let_go()
 
     def _gaps(self, rows: np.ndarray) -> np.ndarray:
         gaps = (self._words[rows] >> np.uint64(OFFSET_BITS)).astype(np.int64)
@@ -93,13 +108,29 @@ class DatasetIndex:
             raise _unusable(folder, "holds arrays of different sizes")
 
 
-def _mapped(folder: Path, told: dict[str, Any], kind: str) -> np.ndarray:
-    path = folder / Path(told["name"]).name
-    if path.stat().st_size != told["bytes"]:
-        raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {told['bytes']}")
-    if not told["bytes"]:
-        return np.zeros(0, KINDS[kind])
-    return np.memmap(path, dtype=KINDS[kind], mode="r")
+class _Array:
+    """One array of an index, mapped for look-ups here and there; raises ValueError when its file is torn."""
+
+    def __init__(self, folder: Path, told: dict[str, Any], kind: str) -> None:
+        path = folder / Path(told["name"]).name
+        self._map = _mapped(path, told["bytes"])
+        self.values = np.zeros(0, KINDS[kind]) if self._map is None else np.frombuffer(self._map, KINDS[kind])
+        if self._map is not None and kind == "offsets":
+            self._map.madvise(mmap.MADV_RANDOM)
+
+    def let_go(self) -> None:
+        """Give the pages back to the page cache; the values stay readable."""
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped(path: Path, size: int) -> mmap.mmap | None:
+    """Map a file that must have a size; None for an empty one, which cannot be mapped."""
+    with path.open("rb") as file:
+        found = file.seek(0, 2)
+        if found != size:
+            raise ValueError(f"{path.name} has {found} bytes instead of {size}")
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
 
 
 def _unusable(folder: Path, reason: str) -> DataError:

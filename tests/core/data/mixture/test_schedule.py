@@ -57,7 +57,7 @@ def test_sources_take_turns_rather_than_come_in_lumps():
 
 def test_many_small_sources_beside_a_great_one_keep_their_shares():
     schedule, shares = Schedule((93, *[1] * 7)), (93, *[1] * 7)
-    for slot in range(0, 200):
+    for slot in range(200):
         assert all(abs(c - Fraction(slot * s, 100)) < 1 for c, s in zip(schedule.drawn(slot), shares, strict=True))
 
 
