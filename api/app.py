@@ -12,6 +12,7 @@ from api.auth import KeyCheck
 from api.deps import Parts, Rings
 from api.errors import install_handlers
 from api.gate import Gate
+from api.looks import Looks
 from api.routes import checkpoints, datasets, events, files, health, jobs, models
 from api.schemas.errors import ErrorBody
 from api.sse import QUIET_SECONDS, Places
@@ -48,7 +49,8 @@ def create_app(
     """Build the application. Without the rings and the bell all works, at the pace of the others' own looks."""
     parts = Parts(
         settings=settings, ledger=ledger, artifacts=artifacts, clock=clock, wake_workers=wake_workers,
-        wake_listeners=wake_listeners, watch=Watch(ledger, listen), stop=stop or Stop(), places=Places(settings.max_streams),
+        wake_listeners=wake_listeners, watch=Watch(ledger, listen), looks=Looks(ledger),
+        stop=stop or Stop(), places=Places(settings.max_streams),
         is_bell_heard=is_bell_heard, quiet_seconds=quiet_seconds,
     )
     app = FastAPI(title="Headrace", version=health.own_version(), description=DESCRIPTION, docs_url=None, redoc_url=None,

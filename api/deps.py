@@ -9,6 +9,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from api.looks import Looks
 from api.sse import Places
 from api.stopping import Stop
 from api.watch import Watch
@@ -39,6 +40,7 @@ class Parts:
     wake_listeners: Rings
     """By the job's id."""
     watch: Watch
+    looks: Looks
     stop: Stop
     places: Places
     is_bell_heard: Callable[[], bool]

@@ -10,30 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 
-import orjson
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.errors import answer_to
-from api.schemas.events import EventObject
+from api.looks import Look, Looks
 from api.stopping import Stop
 from api.watch import Watch
-from core.db.session import Ledger
 from core.errors import LimitReached
-from core.events.models import Event
-from core.events.service import events_after
-from core.jobs.models import Job
-from core.jobs.states import is_finished
 from core.signals.bell import Ear
 
 log = structlog.get_logger("api")
 
-EVENTS_PER_READ = 200
 QUIET_SECONDS = 5.0
 """Without an event for so long, a comment keeps the connection alive; unless the application is built with another time."""
 UNREAD_SECONDS = 60.0
@@ -62,25 +53,16 @@ class Places:
             self.taken -= 1
 
 
-@dataclass(frozen=True)
-class Look:
-    """What one look at a log found."""
-
-    events: list[Event]
-    is_over: bool
-    """Nothing will follow these events."""
-
-
 class EventStream(Response):
     """The response itself: call it as ASGI."""
 
-    def __init__(self, job_id: str, *, after: int, ledger: Ledger, watch: Watch, places: Places, stop: Stop,
+    def __init__(self, job_id: str, *, after: int, looks: Looks, watch: Watch, places: Places, stop: Stop,
                  quiet_seconds: float = QUIET_SECONDS) -> None:
         super().__init__(headers=HEADERS, media_type="text/event-stream")
         del self.headers["content-length"]
         self._job_id = job_id
         self._number = after
-        self._ledger = ledger
+        self._looks = looks
         self._watch = watch
         self._places = places
         self._stop = stop
@@ -113,9 +95,9 @@ class EventStream(Response):
             look = await self._look()
             if look is None:
                 await asyncio.sleep(LEDGER_AWAY_SECONDS)
-            elif look.events:
-                await _write(send, b"".join(frame(event) for event in look.events))
-                self._number = look.events[-1].number
+            elif look.frames:
+                await _write(send, look.frames)
+                self._number = look.number
             elif look.is_over:
                 return await _write(send, DONE)
             elif not await ear.wait(self._quiet_seconds):
@@ -124,22 +106,10 @@ class EventStream(Response):
     async def _look(self) -> Look | None:
         """Look once; None while the ledger is away, which is no reason to end a stream."""
         try:
-            return await run_in_threadpool(self._read)
+            return await self._looks.read_after(self._job_id, self._number)
         except SQLAlchemyError as error:
             log.warning("stream.ledger_away", job_id=self._job_id, error=type(error).__name__)
             return None
-
-    def _read(self) -> Look:
-        """Read the job before its events: a job seen finished has its terminal event in the log."""
-        with self._ledger.read() as session:
-            job = session.get_one(Job, self._job_id)
-            events = events_after(session, self._job_id, self._number, EVENTS_PER_READ)
-            return Look(events, is_finished(job.state))
-
-
-def frame(event: Event) -> bytes:
-    told = EventObject.of(event)
-    return b"id: " + told.id.encode() + b"\ndata: " + orjson.dumps(told.model_dump(mode="json")) + b"\n\n"
 
 
 async def _write(send: Send, body: bytes) -> None:

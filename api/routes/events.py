@@ -55,7 +55,7 @@ async def _stream(job_id: str, tenant: Tenant, parts: Parts, *, after: str | Non
         number = await run_in_threadpool(_number, job_id, tenant, parts, seen)
     except InvalidValue as error:
         raise InvalidValue(error.message, param="Last-Event-ID" if last_event_id else "after") from None
-    return EventStream(job_id, after=number, ledger=parts.ledger, watch=parts.watch, places=parts.places, stop=parts.stop,
+    return EventStream(job_id, after=number, looks=parts.looks, watch=parts.watch, places=parts.places, stop=parts.stop,
                        quiet_seconds=parts.quiet_seconds)
 
 

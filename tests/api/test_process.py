@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -18,8 +19,12 @@ import pytest
 
 from core.clock import system_clock
 from core.db.session import Ledger
+from core.events.service import append_message
+from core.jobs.models import Job
 from core.projects.repository import find_project
 from core.projects.service import create_key
+from core.signals import server as redis_server
+from core.signals.bell import Bell
 from tests.factories import a_job
 
 STOP_SECONDS = 2.0
@@ -117,6 +122,37 @@ def test_what_cannot_be_served_ends_with_one_line(tmp_path: Path, told: dict[str
     assert out == ""
     assert words in err
     assert len(err.splitlines()) == 1
+
+
+def test_the_bell_wakes_a_stream_before_its_own_look(home: Path) -> None:
+    secret, job_id = seed(home)
+    socket = home / "redis.sock"
+    server = redis_server.start(home, socket)
+    bell = Bell(f"unix://{socket}")
+    ledger = Ledger(f"sqlite:///{home / 'headrace.db'}")
+    try:
+        with running(home) as (_, url), httpx.Client(base_url=url, headers={"authorization": f"Bearer {secret}"}) as client:
+            assert client.get("/readyz").json()["bell"] == "ok"
+            with client.stream("GET", f"/v1/fine_tuning/jobs/{job_id}/events?stream=true") as answer:
+                lines = (line for line in answer.iter_lines() if line.startswith("data:"))
+                assert [json.loads(next(lines)[5:])["data"]["code"] for _ in range(2)] == ["job.created", "job.validating"]
+                waits = [seconds_until_heard(ledger, bell, job_id, lines) for _ in range(8)]
+        assert statistics.median(waits) < 0.25
+    finally:
+        ledger.close()
+        bell.close()
+        server.terminate()
+        server.wait(10)
+
+
+def seconds_until_heard(ledger: Ledger, bell: Bell, job_id: str, lines: Iterator[str]) -> float:
+    """Write an event, ring, and wait for it on the stream."""
+    with ledger.write() as session:
+        append_message(session, session.get_one(Job, job_id), code="row.skipped", message="a row", now=system_clock())
+    began = time.monotonic()
+    bell.ring(job_id)
+    assert json.loads(next(lines)[5:])["data"]["code"] == "row.skipped"
+    return time.monotonic() - began
 
 
 def test_a_port_in_use_ends_the_process(home: Path) -> None:
