@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
+import orjson
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -47,11 +48,10 @@ class Ledger:
 
 
 def build_engine(url: str, *, durability: Durability, pool_size: int) -> Engine:
+    shared = {"pool_size": pool_size, "max_overflow": 0, "json_serializer": write_json, "json_deserializer": orjson.loads}
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True)
-    engine = create_engine(
-        url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
-    )
+        return create_engine(url, pool_pre_ping=True, **shared)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **shared)
 
     @event.listens_for(engine, "connect")
     def prepare(connection, _record) -> None:
@@ -69,6 +69,11 @@ def build_engine(url: str, *, durability: Durability, pool_size: int) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def write_json(value: Any) -> str:
+    """Write a document's text; a number that is not finite becomes null, since JSON has none and PostgreSQL refuses it."""
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def database_now(session: Session) -> datetime:

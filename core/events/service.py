@@ -48,7 +48,7 @@ def append_message(session: Session, job: Job, *, code: str, message: str, level
                    data: dict[str, Any] | None = None, now: datetime) -> Event:
     """Write one message; `code` is our own name of it, `noun.past`."""
     number = _take_numbers(session, job, 1)
-    event = Event(job_id=job.id, number=number, created_at=now, level=level, type="message", message=message,
+    event = Event(job_id=job.id, number=number, created_at=now, level=level, type="message", message=_storable(message),
                   data={"code": code, **(data or {})})
     session.add(event)
     session.flush()
@@ -93,6 +93,11 @@ def seen_number(session: Session, job_id: str, after: str) -> int:
         raise InvalidValue(f"event {shown(after)} is not in the log of job {job_id}; use the id of one of its events",
                            param="after")
     return ref.number
+
+
+def _storable(text: str) -> str:
+    """Replace what no text column takes: NUL and halves of surrogate pairs."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def _metrics(job_id: str, number: int, row: dict[str, Any], now: datetime) -> dict[str, Any]:

@@ -46,6 +46,22 @@ def test_steps_already_in_the_log_are_left_out(ledger: Ledger):
     assert found[0].message == "Step 1/12: training loss=2.00"
 
 
+def test_loss_that_is_no_number_is_kept_as_none(ledger: Ledger):
+    with ledger.write() as session:
+        job = a_queued_job(session)
+        append_metrics(session, job, [a_step(1, train_loss=float("nan"), source_losses={"chats": float("inf")})], now=NOW)
+    with ledger.read() as session:
+        data = events_after(session, job.id, job.last_event - 1, 9)[0].data or {}
+        assert (session.get_one(Job, job.id).progress or {})["train_loss"] is None
+    assert (data["train_loss"], data["source_losses"]) == (None, {"chats": None})
+
+
+def test_message_that_no_column_takes_is_made_storable(ledger: Ledger):
+    with ledger.write() as session:
+        event = append_message(session, a_job(session), code="x.said", message="a\0b\ud800c é", now=NOW)
+    assert event.message == "a\N{REPLACEMENT CHARACTER}b?c é"
+
+
 def test_metrics_move_the_job_s_progress(ledger: Ledger):
     with ledger.write() as session:
         job = a_queued_job(session)
