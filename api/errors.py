@@ -54,7 +54,7 @@ STATUSES: tuple[tuple[type[HeadraceError], int], ...] = (
 )
 """The first branch that fits decides; an error outside of them is the server's own fault."""
 
-CODE_STATUSES = {"unsupported_media_type": 415, "request_head_too_large": 431}
+CODE_STATUSES = {"request_timeout": 408, "unsupported_media_type": 415, "request_head_too_large": 431}
 """Errors whose code says more than their branch."""
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")

@@ -30,6 +30,8 @@ HEAD_BYTES = 32 * 1024
 PATH_BYTES = 4 * 1024
 DRAINED_BYTES = 256 * 1024 * 1024
 DRAINED_SECONDS = 15.0
+SILENT_SECONDS = 60.0
+"""A client that sends no byte of its body for so long while the route waits for it is told so."""
 IDLE_SECONDS = 2.0
 """A client that sends nothing for so long while its rest is drained is not sending any."""
 
@@ -86,14 +88,21 @@ class Gate:
 class Body:
     """A request's body as it is read: counted, and refused beyond its limit."""
 
-    def __init__(self, receive: Receive, limit: int, *, is_absent: bool) -> None:
+    def __init__(self, receive: Receive, limit: int, *, is_absent: bool, silent_seconds: float = SILENT_SECONDS) -> None:
         self._receive = receive
         self.limit = limit
         self.is_read = is_absent
+        self._silent_seconds = silent_seconds
         self._bytes = 0
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        if self.is_read:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), self._silent_seconds)
+        except TimeoutError:
+            raise RequestError(f"no byte of the body came for {self._silent_seconds:g} s; send the request again, without "
+                               "pauses", code="request_timeout") from None
         if message["type"] != "http.request":
             self.is_read = True  # the client is gone
             return message

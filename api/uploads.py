@@ -28,12 +28,15 @@ FILE_FIELD = "file"
 FRAME_BYTES = 64 * 1024
 """What the fields and the frame of a multipart body may add to the file's own bytes."""
 LONGEST_NAME = 255
+BYTES_PER_CHECK = 64 * 1024 * 1024
+"""So often the disk's free space is looked at again: bodies may come unannounced, and several at once."""
 
 
 class Upload:
     """What has arrived of one multipart body."""
 
-    def __init__(self, temporary: Path, *, boundary: bytes, limit: int, known_fields: frozenset[str]) -> None:
+    def __init__(self, temporary: Path, *, boundary: bytes, limit: int, known_fields: frozenset[str],
+                 check_space: Callable[[], None]) -> None:
         self.temporary = temporary
         self.fields: dict[str, str] = {}
         self.filename = ""
@@ -41,6 +44,8 @@ class Upload:
         self._digest = hashlib.sha256()
         self._limit = limit
         self._known = known_fields
+        self._check_space = check_space
+        self._checked = 0
         self._is_whole = False
         self._out: BinaryIO | None = None
         self._has_file = False
@@ -140,6 +145,9 @@ class Upload:
         if self.bytes > self._limit:
             raise TooLarge(f"the file has more than {self._limit:,} bytes, the most that this server takes; split it, or ask "
                            "the operator to raise the limit", param=FILE_FIELD)
+        if self.bytes - self._checked >= BYTES_PER_CHECK:
+            self._check_space()
+            self._checked = self.bytes
         assert self._out is not None
         self._out.write(block)
         self._digest.update(block)
@@ -156,10 +164,15 @@ class Upload:
 
 @asynccontextmanager
 async def receiving(
-    request: Request, new_temporary: Callable[[], Path], *, limit: int, known_fields: frozenset[str]
+    request: Request, new_temporary: Callable[[], Path], *, limit: int, known_fields: frozenset[str],
+    check_space: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Upload]:
-    """Read the whole form of a request; give it, and remove the temporary file at the end unless it was moved away."""
-    upload = Upload(await run_in_threadpool(new_temporary), boundary=_boundary(request), limit=limit, known_fields=known_fields)
+    """Read the whole form of a request; give it, and remove the temporary file at the end unless it was moved away.
+
+    `check_space` is called now and then, and raises when the disk has no room for more."""
+    boundary = _boundary(request)
+    upload = Upload(await run_in_threadpool(new_temporary), boundary=boundary, limit=limit, known_fields=known_fields,
+                    check_space=check_space)
     try:
         async for block in _blocks(request):
             await run_in_threadpool(upload.feed, block)

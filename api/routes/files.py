@@ -49,8 +49,13 @@ async def create_file(request: Request, tenant: TenantDep, parts: PartsDep) -> F
     settings = parts.settings
     announced = request.headers.get("content-length", "0")
     wanted = int(announced) if announced.isdigit() else 0
-    await run_in_threadpool(parts.artifacts.require_space, wanted, settings.min_free_bytes)
-    async with receiving(request, parts.artifacts.new_temporary, limit=settings.max_file_bytes, known_fields=FIELDS) as upload:
+
+    def check_space(more_bytes: int = 0) -> None:
+        parts.artifacts.require_space(more_bytes, settings.min_free_bytes)
+
+    await run_in_threadpool(check_space, wanted)
+    async with receiving(request, parts.artifacts.new_temporary, limit=settings.max_file_bytes, known_fields=FIELDS,
+                         check_space=check_space) as upload:
         return await run_in_threadpool(_store, upload, tenant, parts)
 
 

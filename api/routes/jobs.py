@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated, Literal
 
 import orjson
@@ -25,6 +26,7 @@ router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"], route_class
 
 PAGE = 20
 LONGEST_KEY = 255
+RETRY_COUNT = re.compile(r"[1-9][0-9]{0,3}")
 METADATA_PAIRS = 16
 LOG_BYTES = 64 * 1024
 MOST_LOG_BYTES = 1024 * 1024
@@ -40,7 +42,7 @@ def create(
 ) -> JobObject:
     """Submit a job. What the official client repeats by itself within a minute gives the job that was made first."""
     repeated = (_checked_key(idempotency_key), _digest(spec)) if idempotency_key is not None else None
-    is_retry = repeated is None and (x_stainless_retry_count or "0") not in ("", "0")
+    is_retry = repeated is None and bool(RETRY_COUNT.fullmatch(x_stainless_retry_count or ""))
     now = parts.clock()
     with parts.ledger.write() as session, refusing_references():
         twin = None
