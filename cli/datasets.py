@@ -151,8 +151,9 @@ def _show(dataset: dict[str, Any]) -> None:
         ("error", error.get("message")), ("format", version.get("format")), ("rows", version.get("rows")),
         ("faulty rows", version.get("faulty_rows") or None), ("size", size(version.get("bytes"))),
     ])
-    for fault in version["faults"][:SHOWN_FAULTS]:
-        print_plain(f"line {fault['line']}: {fault['message']}")
+    if version["status"] == "ready":
+        for fault in version["faults"][:SHOWN_FAULTS]:
+            print_plain(fault["message"])
 
 
 def _show_tokens(entry: dict[str, Any]) -> None:

@@ -107,6 +107,7 @@ def demo() -> None:
         key = _make_key(settings)
         _add_model(settings)
         with Client(address(settings), key) as client:
+            _clear(client)
             dataset = _register(client)
             job, told, seconds = _train(client, dataset)
             adapter = settings.home / "adapters" / job["id"]
@@ -167,6 +168,13 @@ def _make_key(settings: Settings) -> str:
         _, secret = create_key(session, name="demo", project=PROJECT, is_admin=False, now=system_clock())
     _step("key", f"made for the project {PROJECT!r}")
     return secret
+
+
+def _clear(client: Client) -> None:
+    """Cancel what a demo that was broken off has left, so that this one has the machine for itself."""
+    for job in client.pages("/fine_tuning/jobs"):
+        if job["status"] not in ("succeeded", "failed", "cancelled"):
+            client.post(f"/fine_tuning/jobs/{job['id']}/cancel")
 
 
 def _add_model(settings: Settings) -> None:

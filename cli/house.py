@@ -70,10 +70,19 @@ class House:
     def is_stopping(self) -> bool:
         return self._stops_asked > 0
 
+    def process(self, name: str) -> subprocess.Popen[bytes] | None:
+        """Give the present process of a part; None while it waits to be started again."""
+        return next(member.process for member in self._members if member.part.name == name)
+
+    def ask_to_stop(self) -> None:
+        """Ask for a stop, as a signal does; asked again, it is a quicker one."""
+        self._stops_asked += 1
+        self._woken.set()
+
     def listen(self) -> None:
         """Take the process's signals: INT, TERM and HUP ask for a stop, CHLD says that somebody died."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._ask_to_stop)
+            signal.signal(number, lambda *_: self.ask_to_stop())
         signal.signal(signal.SIGCHLD, lambda *_: self._woken.set())
 
     def start(self) -> None:
@@ -153,10 +162,6 @@ class House:
                 member.process.wait()
                 return
             time.sleep(0.02)
-
-    def _ask_to_stop(self, *_: object) -> None:
-        self._stops_asked += 1
-        self._woken.set()
 
 
 def _ending(code: int) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import Client, open_client
+from cli.client import Client, open_client, segment
 from cli.datasets import find_dataset
 from cli.errors import CommandRefused
 from cli.files import upload_with_bar
@@ -57,6 +57,7 @@ def submit(
     if not model:
         raise CommandRefused("--model is missing; name a base model, such as --model smollm2-135m-instruct")
     with open_client() as client:
+        client.get(f"/models/{segment(model)}")  # an unknown model is told before a file is uploaded
         body = {
             "model": model, "suffix": suffix, "seed": seed, "validation_split": split, "priority": priority,
             "training_file": upload_with_bar(client, file)["id"] if file else None,

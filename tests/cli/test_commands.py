@@ -1,0 +1,190 @@
+"""Commands as people and scripts run them: against a server, as processes, by their output and exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import MILLER, run
+from tests.servers import Server
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def job(server: Server) -> str:
+    """A job that `submit --watch` has followed to its end; gives its id."""
+    done = run(server, "submit", MILLER, "--model", "tiny", "--epochs", "1", "--batch-size", "60", "--split", "0.1", "--seed",
+               "3", "--lora-r", "4", "--suffix", "cli", "--watch")
+    assert "succeeded: ft:tiny:" in succeeded(done)
+    return json.loads(succeeded(run(server, "jobs", "list", "--json")))[0]["id"]
+
+
+def test_a_job_that_was_watched_shows_what_was_asked(server: Server, job: str) -> None:
+    told = json.loads(succeeded(run(server, "jobs", "show", job, "--json")))
+
+    assert told["status"] == "succeeded"
+    assert told["hyperparameters"]["batch_size"] == 60
+    assert (told["seed"], told["validation_split"], told["lora"]["r"], told["suffix"]) == (3, 0.1, 4, "cli")
+
+
+def test_watching_with_json_gives_the_whole_log_and_nothing_else(server: Server, job: str) -> None:
+    events = [json.loads(line) for line in succeeded(run(server, "watch", job, "--json")).splitlines()]
+
+    steps = [event["data"]["step"] for event in events if event["type"] == "metrics"]
+    assert steps == list(range(1, len(steps) + 1))
+    assert events[0]["data"]["code"] == "job.created"
+    assert events[-1]["data"]["code"] == "job.succeeded"
+
+
+def test_a_job_reads_well_without_json(server: Server, job: str) -> None:
+    assert job in succeeded(run(server, "jobs", "list"))
+    assert "base model" in succeeded(run(server, "jobs", "show", job))
+    assert "The job has succeeded" in succeeded(run(server, "jobs", "events", job))
+    assert "ckpt-step-" in succeeded(run(server, "jobs", "checkpoints", job))
+    assert json.loads(succeeded(run(server, "logs", job, "--json")))["job"] == job
+
+
+def test_the_adapter_is_downloaded_by_its_models_name(server: Server, job: str, tmp_path: Path) -> None:
+    model = json.loads(succeeded(run(server, "jobs", "show", job, "--json")))["fine_tuned_model"]
+
+    succeeded(run(server, "models", "download", model, tmp_path / "adapter"))
+
+    names = {path.name for path in (tmp_path / "adapter").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= names
+
+
+def test_a_folder_that_holds_something_is_not_downloaded_into(server: Server, job: str, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("mine")
+
+    done = run(server, "models", "download", job, tmp_path)
+
+    assert done.returncode == 2
+    assert "is there and not empty" in done.stderr
+
+
+def test_a_data_set_is_registered_shown_previewed_and_deleted(server: Server) -> None:
+    made = json.loads(succeeded(run(server, "datasets", "register", "mill", MILLER, "--json")))
+    shown = json.loads(succeeded(run(server, "datasets", "show", "mill", "--json")))
+    rows = json.loads(succeeded(run(server, "datasets", "rows", "mill", "--limit", "2", "--json")))
+    seen = succeeded(run(server, "datasets", "preview", "mill", "--model", "tiny"))
+    succeeded(run(server, "datasets", "delete", made["id"]))
+
+    assert shown["version"]["rows"] == 240
+    assert [row["line"] for row in rows["data"]] == [1, 2]
+    assert "How do I boil an egg?" in seen
+    assert "mill" not in [entry["name"] for entry in json.loads(succeeded(run(server, "datasets", "list", "--json")))]
+
+
+def test_a_data_set_without_a_usable_row_names_its_lines_and_exits_with_1(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("no json\n")
+
+    done = run(server, "datasets", "register", "bad", tmp_path / "bad.jsonl")
+
+    assert done.returncode == 1
+    assert "line 1" in done.stdout
+
+
+def test_a_mixture_is_submitted_by_names_and_weights_and_cancelled(server: Server) -> None:
+    for name in ("left", "right"):
+        succeeded(run(server, "datasets", "register", name, MILLER))
+    job = succeeded(run(server, "submit", "-d", "left:3", "-d", "right@1:0.5", "-m", "tiny", "--epochs", "50")).strip()
+
+    cancelled = json.loads(succeeded(run(server, "jobs", "cancel", job, "--json")))
+    watched = run(server, "watch", job)
+
+    assert [source["weight"] for source in cancelled["datasets"]] == [3, 0.5]
+    assert watched.returncode == 1
+    assert "cancelled" in watched.stdout
+
+
+def test_files_are_uploaded_listed_read_and_deleted(server: Server, tmp_path: Path) -> None:
+    file = succeeded(run(server, "files", "upload", MILLER)).strip()
+    succeeded(run(server, "files", "content", file, tmp_path / "copy.jsonl"))
+    listed = succeeded(run(server, "files", "list"))
+    succeeded(run(server, "files", "delete", file))
+
+    assert (tmp_path / "copy.jsonl").read_bytes() == MILLER.read_bytes()
+    assert file in listed
+    assert run(server, "files", "delete", file).returncode == 2
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("submit", "nowhere.jsonl", "-m", "tiny"), "nowhere.jsonl is not a file"),
+    (("submit", "-m", "tiny"), "either a FILE or --dataset"),
+    (("submit", str(MILLER)), "--model is missing"),
+    (("submit", str(MILLER), "-m", "unknown"), "'unknown'"),
+    (("submit", "-d", "mill:heavy", "-m", "tiny"), "mill"),
+    (("jobs", "show", "ftjob-unknown"), "'ftjob-unknown'"),
+    (("datasets", "show", "unknown"), "no data set 'unknown'"),
+    (("models", "download", "tiny", "folder"), "the operator's"),
+    (("models", "add", "x"), "0 of --path"),
+    (("models", "add", "x", "--path", "/nowhere"), "/nowhere is not a folder"),
+    (("models", "add", "--builtin", "large"), "'large'"),
+    (("keys", "revoke", "nobody"), "'nobody'"),
+    (("worker", "--queue", "other"), "train or upkeep"),
+])
+def test_a_refusal_is_one_line_in_words_and_exit_code_2(server: Server, arguments: tuple[str, ...], words: str) -> None:
+    done = run(server, *arguments)
+
+    assert done.returncode == 2, done.stdout
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_is_not_there_is_told_with_its_address(server: Server) -> None:
+    done = run(server, "jobs", "list", HEADRACE_API_URL="http://127.0.0.1:1")
+
+    assert done.returncode == 1
+    assert "no answer from http://127.0.0.1:1" in done.stderr
+
+
+def test_without_a_key_the_way_to_one_is_told(server: Server) -> None:
+    assert "headrace keys create" in run(server, "jobs", "list", HEADRACE_API_KEY="").stderr
+
+
+def test_keys_are_made_listed_without_their_secret_and_revoked(server: Server) -> None:
+    secret = succeeded(run(server, "keys", "create", "laptop", "--project", "lab")).strip()
+    succeeded(run(server, "jobs", "list", HEADRACE_API_KEY=secret))
+    listed = succeeded(run(server, "keys", "list"))
+    succeeded(run(server, "keys", "revoke", "laptop"))
+
+    assert secret not in listed
+    assert secret[:8] in listed
+    assert run(server, "jobs", "list", HEADRACE_API_KEY=secret).returncode == 2
+
+
+def test_base_models_are_listed_removed_and_added_again_beside_the_server(server: Server) -> None:
+    succeeded(run(server, "models", "add", "second", "--builtin", "tiny"))
+    names = {model["name"] for model in json.loads(succeeded(run(server, "models", "list", "--json")))}
+    succeeded(run(server, "models", "remove", "second"))
+
+    assert {"tiny", "second"} <= names
+    assert "second" not in succeeded(run(server, "models", "list"))
+
+
+def test_the_doctor_finds_a_running_server_well(server: Server) -> None:
+    findings = json.loads(succeeded(run(server, "doctor", "--json")))
+
+    assert {finding["about"]: finding["verdict"] for finding in findings}["redis"] == "ok"
+
+
+def test_the_doctor_says_what_to_do_about_a_home_that_is_not_there(tmp_path: Path, server: Server) -> None:
+    done = run(server, "doctor", HEADRACE_HOME=str(tmp_path / "nowhere"))
+
+    assert done.returncode == 1
+    assert "start `headrace serve` once" in done.stdout
+
+
+def test_a_wrong_setting_is_named_with_its_value(server: Server) -> None:
+    done = run(server, "doctor", HEADRACE_PORT="many")
+
+    assert done.returncode == 2
+    assert "HEADRACE_PORT is 'many'" in done.stderr

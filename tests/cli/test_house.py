@@ -1,0 +1,142 @@
+"""The parent of a server's processes, on processes that only sleep."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.children import Speaker, start_child
+from cli.house import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, STEADY_SECONDS, House, Member, Part
+
+
+class Lines(io.BytesIO):
+    """Collects what is said; no terminal."""
+
+
+def sleeper(name: str, *, deaf: bool = False, dead: list[int] | None = None) -> Part:
+    trap = "trap '' TERM; " if deaf else ""
+    command = ["/bin/sh", "-c", f"{trap}echo {name} lives; while :; do sleep 0.05; done"]
+    return Part(name, lambda: start_child(command, environment=os.environ), 1, 0.6,
+                (lambda pid: dead.append(pid)) if dead is not None else lambda pid: None)
+
+
+def teller(name: str, ends: Path, *, stops_as: int) -> Part:
+    """A part that writes its name down when it is told to stop."""
+    command = ["/bin/sh", "-c", f"trap 'echo {name} >> {ends}; exit 0' TERM; echo {name} lives; while :; do sleep 0.02; done"]
+    return Part(name, lambda: start_child(command, environment=os.environ), stops_as, 5)
+
+
+def test_a_part_that_dies_is_started_again_and_its_death_is_told() -> None:
+    dead: list[int] = []
+    lines = Lines()
+    house = House([sleeper("a", dead=dead)], Speaker(lines))
+    house.start()
+    first = house.process("a")
+    assert first is not None
+    try:
+        os.killpg(first.pid, signal.SIGKILL)
+        came_back = house.keep(until=lambda: house.process("a") not in (None, first), seconds=10)
+    finally:
+        house.stop()
+
+    assert came_back
+    assert dead == [first.pid]
+    assert b"ended with signal SIGKILL; started again in 0.2 s" in lines.getvalue()
+
+
+def test_waits_grow_to_a_bound_and_begin_anew_after_a_steady_life() -> None:
+    member = Member(sleeper("a"))
+    waits = []
+    for _ in range(8):
+        member.started_at = 100.0
+        member.expect(100.0)
+        waits.append(member.next_start - 100.0)
+    member.expect(100.0 + STEADY_SECONDS)
+
+    assert waits[:3] == pytest.approx([FIRST_WAIT_SECONDS, 2 * FIRST_WAIT_SECONDS, 4 * FIRST_WAIT_SECONDS])
+    assert waits[-1] == pytest.approx(LONGEST_WAIT_SECONDS)
+    assert member.next_start == pytest.approx(100.0 + STEADY_SECONDS + FIRST_WAIT_SECONDS)
+
+
+def test_parts_are_stopped_in_order(tmp_path: Path) -> None:
+    lines, ends = Lines(), tmp_path / "ends"
+    house = House([teller("last", ends, stops_as=2), teller("first", ends, stops_as=1)], Speaker(lines))
+    house.start()
+    house.keep(until=lambda: lines.getvalue().count(b"lives") == 2, seconds=5)
+    house.stop()
+
+    assert ends.read_text().split() == ["first", "last"]
+
+
+def test_a_part_that_does_not_stop_is_killed_after_its_grace() -> None:
+    lines = Lines()
+    house = House([sleeper("deaf", deaf=True)], Speaker(lines))
+    house.start()
+    house.keep(until=lambda: b"deaf lives" in lines.getvalue(), seconds=5)
+    process = house.process("deaf")
+    assert process is not None
+    pid = process.pid
+    began = time.monotonic()
+    house.stop()
+
+    assert 0.5 < time.monotonic() - began < 5
+    assert not _lives(pid)
+    assert b"is killed" in lines.getvalue()
+
+
+def test_a_second_request_to_stop_shortens_the_grace() -> None:
+    lines = Lines()
+    house = House([dataclasses.replace(sleeper("deaf", deaf=True), grace_seconds=60)], Speaker(lines))
+    house.start()
+    house.keep(until=lambda: b"deaf lives" in lines.getvalue(), seconds=5)
+    house.ask_to_stop()
+    house.ask_to_stop()
+    began = time.monotonic()
+    house.stop()
+
+    assert time.monotonic() - began < 10
+    assert not house.keep(until=lambda: True)
+
+
+def test_lines_of_children_come_whole_and_behind_their_names() -> None:
+    lines = Lines()
+    speaker = Speaker(lines)
+    child = start_child(["/bin/sh", "-c", "printf 'one\\ntwo'"], environment=os.environ)
+    assert child.stdout is not None
+    speaker.follow("part", child.stdout)
+    child.wait(5)
+    deadline = time.monotonic() + 5
+    while lines.getvalue().count(b"\n") < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert lines.getvalue().decode() == "part     │ one\npart     │ two\n"
+
+
+def test_a_child_dies_with_its_parent_however_it_dies(tmp_path: Path) -> None:
+    program = ("import os, sys, time; from cli.children import start_child; "
+               "child = start_child(['sleep', '60'], environment=os.environ); print(child.pid, flush=True); time.sleep(60)")
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while _lives(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+    assert not _lives(child)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
