@@ -1,4 +1,6 @@
-"""Make a base model's folder: `python -m worker.convert --gguf FILE | --hub ID@REVISION | --path DIR | --builtin NAME --out DIR`.
+"""Make a base model's folder: a process of its own, `python -m worker.convert WAY --out DIR`.
+
+The ways: `--gguf FILE`, `--hub ID@REVISION`, `--path DIR`, `--builtin smollm2-135m-instruct`, `--builtin tiny`.
 
 Progress goes to standard output as JSON lines, `{"phase", "done", "of"}`; the last line holds the facts of the model
 (`worker.model_folder.ModelFacts`). The folder is written aside, checked and renamed, so a folder under its final name is

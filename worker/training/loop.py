@@ -80,7 +80,8 @@ class Training:
             ) -> None:
         """Train what is left and report the end: Finished, or Stopped once the last border is durable.
 
-        `wait_seconds` tells how long the last batch was awaited; `random_state` is that of the checkpoint the run starts from, put back right before the first batch.
+        `wait_seconds` tells how long the last batch was awaited; `random_state` is that of the checkpoint the run starts
+        from, put back right before the first batch.
         """
         self._saver.open(self._state.step)
         try:

@@ -82,7 +82,7 @@ def test_another_stream_is_refused_with_both_fingerprints(trained: list[Saved]) 
 
 
 def test_another_schedule_is_refused_with_both(trained: list[Saved]) -> None:
-    with pytest.raises(RunInterrupted, match="'total_steps': 6.*'total_steps': 7"):
+    with pytest.raises(RunInterrupted, match=r"'total_steps': 6.*'total_steps': 7"):
         read(trained[0].folder, schedule={"total_steps": 7})
 
 
