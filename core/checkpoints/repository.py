@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
@@ -28,8 +28,12 @@ def live_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
     return list(session.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.fence.desc(), Checkpoint.created_at.desc())))
 
 
-def superseded_by(session: Session, job_id: str, *, step: int, fence: int) -> list[Checkpoint]:
-    """Checkpoints of earlier runs at or behind a step that a later run has reached again."""
-    query = select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.fence < fence, Checkpoint.step >= step,
+def superseded_by(session: Session, job_id: str, *, step: int, kind: str, fence: int) -> list[Checkpoint]:
+    """Checkpoints of earlier runs that a later run's makes void: all behind its step, and at its step those it can stand for.
+
+    A recovery point saved where a run began stands for no checkpoint that clients see."""
+    stood_for = (*SHOWN, "recovery") if kind in SHOWN else ("recovery",)
+    is_void = or_(Checkpoint.step > step, and_(Checkpoint.step == step, Checkpoint.kind.in_(stood_for)))
+    query = select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.fence < fence, is_void,
                                      Checkpoint.deleted_at.is_(None))
     return list(session.scalars(query))

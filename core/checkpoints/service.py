@@ -30,7 +30,7 @@ def record(session: Session, job: Job, run: Run, *, step: int, kind: str, folder
     newest = max((c.step for c in live_checkpoints(session, job.id)), default=0)
     if step > newest:
         job.failed_attempts = 0
-    for old in superseded_by(session, job.id, step=step, fence=run.fence):
+    for old in superseded_by(session, job.id, step=step, kind=kind, fence=run.fence):
         old.deleted_at = now
     checkpoint = Checkpoint(id=new_id("checkpoint"), job_id=job.id, run_id=run.id, fence=run.fence, step=step, kind=kind,
                             folder_key=folder_key, manifest_digest=manifest_digest, bytes=bytes, position=position,

@@ -54,6 +54,18 @@ def test_later_run_that_begins_before_an_old_checkpoint_supersedes_it(ledger: Le
     assert listed[0].id == new.id
 
 
+def test_recovery_point_where_a_run_began_hides_no_checkpoint(ledger: Ledger):
+    with ledger.write() as session:
+        first = a_running_job(session)
+        listed = a_checkpoint(session, first, step=8)
+        claims.settle(session, first.run.id, 1, "handed_back", now=NOW)
+        second = a_claim(session, now=later(1))
+        assert second is not None
+        newer = a_checkpoint(session, second, step=8, kind="recovery")
+        assert [c.id for c in checkpoints.restorable(session, first.job.id)] == [newer.id, listed.id]
+        assert checkpoints.get_checkpoint(session, first.job.id, listed.id).step == 8
+
+
 def test_prune_keeps_two_recovery_points_and_all_that_clients_see(ledger: Ledger):
     with ledger.write() as session:
         claim = a_running_job(session)
