@@ -29,6 +29,7 @@ from cli.convert import ModelSource, make_model
 from cli.datasets import wait_until_checked
 from cli.errors import CommandRefused
 from cli.home import make_home, open_ledger, settings_for
+from cli.loglines import behind_name
 from cli.models import fetch_checkpoint, find_checkpoint
 from cli.output import duration, err, out
 from cli.serve import address, is_ready, take_port
@@ -57,6 +58,7 @@ JOB = {
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 LOG_LINES = 25
+LINE_CHARACTERS = 2000
 
 
 class DemoStopped(HeadraceError):
@@ -247,7 +249,8 @@ def _step(name: str, text: str) -> None:
 
 
 def _show_log(log: Path) -> None:
-    lines = log.read_bytes().decode(errors="replace").splitlines()[-LOG_LINES:]
+    shown = [behind_name(line) for line in log.read_bytes().splitlines()]
+    lines = [line[:LINE_CHARACTERS] for line in shown if line is not None][-LOG_LINES:]
     err().print(f"── the last lines of {_short(log)}", *lines, sep="\n", markup=False, soft_wrap=True)
 
 

@@ -30,6 +30,13 @@ def render(line: bytes) -> bytes | None:
     return _compose(told).encode(errors="replace") + b"\n"
 
 
+def behind_name(line: bytes) -> str | None:
+    """Turn a line of `serve`'s own output, where a part's name stands before its line; None when nobody need see it."""
+    name, stroke, rest = line.decode(errors="replace").partition(" │ ")
+    shown = render(rest.encode()) if stroke else line
+    return None if shown is None else name * bool(stroke) + stroke + shown.decode(errors="replace").rstrip("\n")
+
+
 def _compose(told: dict[str, Any]) -> str:
     level = told.get("level", "info")
     fields = " ".join(f"{name}={value}" for name, value in told.items() if name not in LEFT_OUT and value is not None)
