@@ -25,15 +25,22 @@ GRACE_SECONDS = 5
 class Protocol(H11Protocol):
     """HTTP/1.1 on one connection."""
 
+    head_seconds = HEAD_SECONDS
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._end_silent)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._awaits_head():
+            self._arm()
+        else:
+            self._disarm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        self._disarm()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -48,8 +55,20 @@ class Protocol(H11Protocol):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
+    def _awaits_head(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _arm(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._end_silent)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
     def _end_silent(self) -> None:
-        if self.scope is None and not self.transport.is_closing():
+        if self._awaits_head():
             self.transport.close()
 
 
@@ -72,9 +91,9 @@ class Server(uvicorn.Server):
             print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
 
 
-def build_server(app: Any, *, host: str, port: int, stop: Stop) -> Server:
+def build_server(app: Any, *, host: str, port: int, stop: Stop, protocol: type[Protocol] = Protocol) -> Server:
     config = uvicorn.Config(
-        app, host=host, port=port, http=Protocol, ws="none", lifespan="on", log_config=None, access_log=False,
+        app, host=host, port=port, http=protocol, ws="none", lifespan="on", log_config=None, access_log=False,
         server_header=False, timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30, proxy_headers=False,
     )
     return Server(config, stop)

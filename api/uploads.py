@@ -19,6 +19,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.filenames import plain_name
 from core.errors import InvalidValue, TooLarge, shown
 
 BLOCK_BYTES = 256 * 1024
@@ -27,7 +28,6 @@ FIELDS = 8
 FILE_FIELD = "file"
 FRAME_BYTES = 64 * 1024
 """What the fields and the frame of a multipart body may add to the file's own bytes."""
-LONGEST_NAME = 255
 BYTES_PER_CHECK = 64 * 1024 * 1024
 """So often the disk's free space is looked at again: bodies may come unannounced, and several at once."""
 
@@ -128,7 +128,7 @@ class Upload:
             raise InvalidValue("'file' is a text; expected a file; send the part with a filename", code="invalid_type",
                                param=FILE_FIELD)
         self._has_file = True
-        self.filename = plain_name(_unescape(_decode(options[b"filename"])))
+        self.filename = plain_name(_decode(options[b"filename"]))
         self._out = self.temporary.open("wb")
 
     def _take(self, data: bytes, start: int, end: int) -> None:
@@ -182,21 +182,6 @@ async def receiving(
         upload.discard()
 
 
-def plain_name(told: str) -> str:
-    """Keep the last part of a path, without control characters; `upload` when nothing is left."""
-    name = "".join(c for c in told.replace("\\", "/").rpartition("/")[2] if c.isprintable()).strip()
-    name = _cut(name)
-    return name if name not in ("", ".", "..") else "upload"
-
-
-def _cut(name: str) -> str:
-    """Cut a name to its longest, keeping a short extension."""
-    if len(name) <= LONGEST_NAME:
-        return name
-    stem, dot, extension = name.rpartition(".")
-    return stem[: LONGEST_NAME - len(extension) - 1] + dot + extension if stem and len(extension) <= 16 else name[:LONGEST_NAME]
-
-
 async def _blocks(request: Request) -> AsyncIterator[bytes]:
     waiting = bytearray()
     async for chunk in request.stream():
@@ -218,11 +203,6 @@ def _boundary(request: Request) -> bytes:
     if not 1 <= len(boundary) <= 70:
         raise _refused("the content type names no boundary of 1 to 70 characters")
     return boundary
-
-
-def _unescape(name: str) -> str:
-    """Undo how HTML forms, and the clients that follow them, write a name's quotes and line ends."""
-    return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
 
 
 def _decode(raw: bytes) -> str:

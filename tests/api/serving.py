@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from openai import OpenAI
 
 from api.app import create_app
-from api.server import Server, build_server
+from api.server import Protocol, Server, build_server
 from api.stopping import Stop
 from core.clock import system_clock
 from core.db.session import Ledger
@@ -56,7 +56,7 @@ class House:
 
 @contextlib.contextmanager
 def serving(ledger: Ledger, home: Path, *, quiet_seconds: float = 5.0, artifacts: Artifacts | None = None,
-            **settings: Any) -> Iterator[House]:
+            protocol: type[Protocol] = Protocol, **settings: Any) -> Iterator[House]:
     told = Settings(**{"home": home, "min_free_bytes": 0, **settings})
     artifacts = artifacts or Artifacts(told.storage_root)
     rung: list[str] = []
@@ -65,7 +65,7 @@ def serving(ledger: Ledger, home: Path, *, quiet_seconds: float = 5.0, artifacts
                      quiet_seconds=quiet_seconds)
     project, key = _tenant(ledger, "acme")
     stranger, strange_key = _tenant(ledger, "strangers")
-    server = build_server(app, host="127.0.0.1", port=0, stop=stop)
+    server = build_server(app, host="127.0.0.1", port=0, stop=stop, protocol=protocol)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
+from api.server import Protocol
 from core.clock import system_clock
+from core.db.session import Ledger
 from core.projects.service import create_key, revoke_key
-from tests.api.serving import House, error_of
+from tests.api.serving import House, error_of, serving
 from tests.api.test_uploads import connect
 
 MEBIBYTE = 1024 * 1024
@@ -94,6 +97,28 @@ def test_what_is_no_http_is_answered_in_the_error_shape(house: House, bytes_sent
     assert status in (400, 431)
     assert headers["x-request-id"].startswith("req_")
     assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
+
+
+class Impatient(Protocol):
+    head_seconds = 0.3
+
+
+def test_heads_that_do_not_come_end_their_connection(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    whole = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    with serving(sqlite_ledger, tmp_path, protocol=Impatient) as house:
+        for before, slow in ((b"", b""), (b"", whole[:20]), (whole, whole[:20])):
+            with connect(house) as line:
+                if before:
+                    line.sendall(before)
+                    assert read_answer(line)[0] == 200
+                line.sendall(slow)
+                assert line.recv(1) == b""
+        with connect(house) as line:  # a connection that rests between two requests stays
+            line.sendall(whole)
+            read_answer(line)
+            time.sleep(0.5)
+            line.sendall(whole)
+            assert read_answer(line)[0] == 200
 
 
 def test_a_revoked_key_is_refused_within_two_seconds(house: House) -> None:
