@@ -36,6 +36,7 @@ TICK_SECONDS = 1.0
 GAP_SECONDS = 5.0
 """A longer time between two looks is a sleep: what was seen before it counts for nothing."""
 CLEAN_EVERY_SECONDS = 600.0
+FIRST_CLEAN_SECONDS = 60.0
 INCOMING_SECONDS = 24 * 3600.0
 WORKER_ROWS_DAYS = 7
 IDEMPOTENCY_HOURS = 24
@@ -80,7 +81,7 @@ class Reaper:
         self._ledger, self._artifacts, self._rings = ledger, artifacts, rings
         self._holder, self._lease_seconds, self._clock = holder, lease_seconds, clock
         self._watch = Watch(lease_seconds)
-        self._cleaned_at = time.monotonic()
+        self._cleaned_at = time.monotonic() - CLEAN_EVERY_SECONDS + FIRST_CLEAN_SECONDS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
 

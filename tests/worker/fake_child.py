@@ -16,7 +16,8 @@ from pathlib import Path
 import orjson
 
 from core.storage import manifest
-from worker.reports import Failed, Finished, Line, PhaseChanged, Saved, Started, StepDone, Stop, Stopped, read_command
+from tests.worker.fake_steps import a_step
+from worker.reports import Failed, Finished, Line, PhaseChanged, Saved, Started, Stop, Stopped, read_command
 
 
 def main() -> None:
@@ -91,12 +92,6 @@ def listen(is_deaf: bool) -> threading.Event:
 
 def read_step(resume_from: str | None) -> int:
     return orjson.loads((Path(resume_from) / "state.json").read_bytes())["step"] if resume_from else 0
-
-
-def a_step(step: int) -> StepDone:
-    return StepDone(step=step, train_loss=1.0 / step, train_mean_token_accuracy=0.5, learning_rate=1e-4, grad_norm=1.0,
-                    epoch=step / 4, examples=4, tokens=40, trained_tokens=10, step_seconds=0.01, data_wait_seconds=0.0,
-                    memory_bytes=1)
 
 
 def save(spec: dict, step: int, kind: str) -> None:

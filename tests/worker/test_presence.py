@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+
+from core.clock import system_clock
+from core.db.session import Ledger
+from core.workers import service as workers
+from core.workers.models import Worker
+from worker.presence import Identity, Presence
+
+
+def row(ledger: Ledger, who: Identity) -> Worker:
+    with ledger.read() as session:
+        return session.get_one(Worker, who.worker_id)
+
+
+def test_a_worker_is_alive_from_its_start_to_its_orderly_end(ledger: Ledger) -> None:
+    who = Identity.fresh("train")
+    with Presence(ledger, who, lease_seconds=30, stop=threading.Event()), ledger.read() as session:
+        assert [w.id for w in workers.alive(session, 30)] == [who.worker_id]
+    with ledger.read() as session:
+        assert workers.alive(session, 30) == []
+    assert row(ledger, who).stopped_at is not None
+
+
+def test_a_worker_shows_again_and_again_that_it_lives(sqlite_ledger: Ledger) -> None:
+    who = Identity.fresh("train")
+    with Presence(sqlite_ledger, who, lease_seconds=0.3, stop=threading.Event()):
+        first = row(sqlite_ledger, who).seen_at
+        until = time.monotonic() + 5
+        while row(sqlite_ledger, who).seen_at == first:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def test_a_worker_whose_row_is_gone_ends_itself(sqlite_ledger: Ledger) -> None:
+    stop = threading.Event()
+    with Presence(sqlite_ledger, Identity.fresh("train"), lease_seconds=0.3, stop=stop):
+        with sqlite_ledger.write() as session:
+            workers.forget_stopped(session, before=system_clock() + timedelta(days=1))
+        assert stop.wait(5)
+
+
+def test_each_start_has_a_name_of_its_own() -> None:
+    assert Identity.fresh("train").worker_id != Identity.fresh("train").worker_id

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from core.checkpoints import service as checkpoints
+from core.clock import system_clock
+from core.db.session import Ledger
+from core.events.models import Event
+from core.jobs import claims
+from core.jobs.claims import Claim
+from core.jobs.models import Job, Run
+from core.storage import manifest
+from core.storage.artifacts import Artifacts
+from tests import factories
+from tests.worker.fake_steps import a_step
+from worker.reports import Alive, PhaseChanged, RowSkipped, Sampled, Saved, Started
+from worker.scribe import SKIPPED_ROWS_TOLD, Scribe, metrics_row, runs_of_steps
+
+
+class AwayLedger:
+    """A ledger that can be made to go away, and to come back."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.is_away = threading.Event()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator:
+        if self.is_away.is_set():
+            raise OperationalError("SELECT 1", {}, ConnectionError("server closed the connection"))
+        with self._ledger.write() as session:
+            yield session
+
+
+def a_run(ledger: Ledger) -> Claim:
+    with ledger.write() as session:
+        return factories.a_running_job(session)
+
+
+def a_scribe(ledger, folder: Path, claim: Claim, rung: list[str] | None = None) -> Scribe:
+    return Scribe(ledger, Artifacts(folder), job_id=claim.job.id, run_id=claim.run.id, fence=claim.run.fence,
+                  ring=(rung if rung is not None else []).append, clock=system_clock)
+
+
+def a_saved(folder: Path, claim: Claim, step: int, kind="recovery") -> Saved:
+    """A checkpoint that lies whole in the run's folder."""
+    path = folder / claim.run.folder_key / "checkpoints" / f"step-{step}"
+    path.mkdir(parents=True)
+    (path / "weights").write_bytes(b"w" * step)
+    sealed = manifest.seal(path)
+    return Saved(step=step, checkpoint=kind, folder=str(path), manifest_digest=sealed.digest, bytes=sealed.bytes,
+                 position={"step": step})
+
+
+def told(ledger: Ledger, claim: Claim) -> list[str]:
+    with ledger.read() as session:
+        events = session.scalars(select(Event).where(Event.job_id == claim.job.id).order_by(Event.number))
+        return [event.data["code"] if event.step is None else f"step {event.step}" for event in events if event.data]
+
+
+def test_reports_are_written_in_the_order_in_which_they_came(ledger: Ledger, tmp_path: Path) -> None:
+    claim, rung = a_run(ledger), []
+    scribe = a_scribe(ledger, tmp_path, claim, rung)
+    sampled = Sampled(2, [{"prompt": "p", "answer": "a"}])
+    for report in (PhaseChanged("training"), a_step(1), a_step(2), sampled, a_step(3), Alive(1)):
+        scribe.note(report)
+    scribe.close()
+    assert told(ledger, claim)[-4:] == ["step 1", "step 2", "sample.generated", "step 3"]
+    assert set(rung) == {claim.job.id}
+
+
+def test_a_restored_run_is_told(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    scribe.note(Started(from_step=4, total_steps=12, parameters=1, trainable_parameters=1, device="cpu", dtype="fp32"))
+    scribe.close()
+    with sqlite_ledger.read() as session:
+        assert session.get_one(Run, claim.run.id).from_step == 4
+    assert told(sqlite_ledger, claim)[-1] == "run.restored"
+
+
+def test_a_checkpoint_exists_when_its_row_does_and_old_recovery_points_go(ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(ledger)
+    saved = [a_saved(tmp_path, claim, step) for step in (1, 2, 3)]
+    scribe = a_scribe(ledger, tmp_path, claim)
+    for report in saved:
+        scribe.note(report)
+    scribe.close()
+    with ledger.read() as session:
+        assert [c.step for c in checkpoints.restorable(session, claim.job.id)] == [3, 2]
+    assert [Path(report.folder).exists() for report in saved] == [False, True, True]
+
+
+def test_a_checkpoint_outside_the_storage_or_damaged_makes_the_scribe_give_up(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    saved = a_saved(tmp_path, claim, 3)
+    (Path(saved.folder) / "weights").write_bytes(b"x" * 3)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    scribe.note(saved)
+    scribe.close()
+    assert isinstance(scribe.fault, manifest.FolderDamaged)
+    with sqlite_ledger.read() as session:
+        assert checkpoints.restorable(session, claim.job.id) == []
+
+
+def test_nothing_is_lost_while_the_ledger_is_away(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim, away = a_run(sqlite_ledger), AwayLedger(sqlite_ledger)
+    scribe = a_scribe(away, tmp_path, claim)
+    away.is_away.set()
+    for step in range(1, 121):
+        scribe.note(a_step(step))
+    time.sleep(0.7)
+    assert (scribe.is_lost, scribe.fault) == (False, None)
+    away.is_away.clear()
+    scribe.close()
+    assert told(sqlite_ledger, claim)[-120:] == [f"step {n}" for n in range(1, 121)]
+
+
+def test_many_reports_that_wait_leave_no_room(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim, away = a_run(sqlite_ledger), AwayLedger(sqlite_ledger)
+    away.is_away.set()
+    scribe = a_scribe(away, tmp_path, claim)
+    for step in range(1, 10_200):
+        scribe.note(a_step(step))
+    assert not scribe.has_room
+    scribe.abandon()
+    scribe.close()
+
+
+def test_a_lost_run_writes_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(ledger)
+    with ledger.write() as session:
+        claims.end_worker(session, claim.run.worker_id)
+    before = told(ledger, claim)
+    scribe = a_scribe(ledger, tmp_path, claim)
+    scribe.note(a_step(1))
+    scribe.close()
+    assert scribe.is_lost
+    assert told(ledger, claim) == before
+
+
+def test_skipped_rows_are_named_up_to_a_bound(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    for line in range(SKIPPED_ROWS_TOLD + 50):
+        scribe.note(RowSkipped(step=1, source="chats", line=line, reason="no json"))
+    scribe.close()
+    assert told(sqlite_ledger, claim).count("row.skipped") == SKIPPED_ROWS_TOLD
+
+
+def test_the_phase_is_shown(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    scribe.note(PhaseChanged("evaluating"))
+    scribe.close()
+    with sqlite_ledger.read() as session:
+        assert (session.get_one(Job, claim.job.id).progress or {})["phase"] == "evaluating"
+
+
+def test_neighbouring_steps_are_one_group() -> None:
+    phase, saved = PhaseChanged("saving"), Sampled(2, [])
+    reports = [a_step(1), a_step(2), Alive(1), phase, saved, a_step(3)]
+    assert runs_of_steps(reports) == [[a_step(1), a_step(2)], phase, saved, [a_step(3)]]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
+def test_figures_that_are_not_finite_are_left_out(loss: float) -> None:
+    row = metrics_row(a_step(1, train_loss=loss), 12)
+    assert "train_loss" not in row
+    assert (row["step"], row["total_steps"], row["tokens_per_second"]) == (1, 12, 4000.0)

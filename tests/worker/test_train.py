@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.db.session import Ledger
+from core.devices.service import FoundDevice
+from core.settings import Settings
+from tests import factories
+from tests.worker.places import HOST, a_place, a_planned_job, free_devices
+from worker.presence import Identity
+from worker.train import announce_devices, claim_next, free_device, run_one
+
+CPU = FoundDevice("cpu", 0, "a processor", 1 << 30)
+CARDS = [FoundDevice("cuda", number, "a card", 1 << 30) for number in range(2)]
+
+
+def a_worker(number: int = 1) -> Identity:
+    return Identity(f"wrk_{number}", HOST, "train")
+
+
+def test_nothing_queued_is_nothing_to_claim(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    announce_devices(sqlite_ledger, HOST, [CPU])
+    assert claim_next(sqlite_ledger, Settings(home=tmp_path), a_worker(), [CPU]) is None
+
+
+def test_a_job_waits_while_every_device_is_taken(ledger: Ledger, tmp_path: Path) -> None:
+    announce_devices(ledger, HOST, [CPU])
+    with ledger.write() as session:
+        factories.a_queued_job(session)
+        factories.a_queued_job(session)
+    settings = Settings(home=tmp_path)
+    assert claim_next(ledger, settings, a_worker(1), [CPU]) is not None
+    assert claim_next(ledger, settings, a_worker(2), [CPU]) is None
+
+
+def test_each_worker_of_a_host_gets_a_card_of_its_own(ledger: Ledger, tmp_path: Path) -> None:
+    announce_devices(ledger, HOST, CARDS)
+    with ledger.write() as session:
+        factories.a_queued_job(session)
+        factories.a_queued_job(session)
+    first, second = (claim_next(ledger, Settings(home=tmp_path), a_worker(n), CARDS) for n in (1, 2))
+    assert first is not None
+    assert second is not None
+    assert first.job.id != second.job.id
+
+
+def test_a_device_that_this_process_did_not_find_is_not_taken() -> None:
+    assert free_device([], [CPU]) is None
+
+
+def test_a_claimed_job_is_run_to_its_end(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path)
+    announce_devices(sqlite_ledger, HOST, [CPU])
+    with sqlite_ledger.write() as session:
+        a_planned_job(session, place, total_steps=4)
+    assert run_one(place, a_worker(), [CPU])
+    assert not run_one(place, a_worker(), [CPU])
+    assert free_devices(place) == 1
