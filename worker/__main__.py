@@ -9,6 +9,7 @@ import sys
 import threading
 
 from core.clock import system_clock
+from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.errors import ConfigurationError
 from core.logs import configure_logs, get_log
@@ -16,6 +17,7 @@ from core.settings import Settings, read_settings
 from core.signals.bell import Bell
 from core.signals.queue import QUEUES, Queue
 from core.storage.artifacts import Artifacts
+from worker.away import insist
 
 log = get_log(__name__)
 
@@ -48,6 +50,7 @@ def work(settings: Settings, queue: str, *, slots: int, stop: threading.Event, h
     bell, rings = Bell(settings.bell_url), Queue(settings.bell_url)
     log.info("worker.started", pid=os.getpid())
     try:
+        insist(lambda: require_current(ledger.engine), until=stop)
         if queue == "train":
             _train(settings, ledger, bell, stop, heard)
         else:
