@@ -38,8 +38,8 @@ def registered(folder: Path, rows: list[Any] | None = None) -> SourceSpec:
     return SourceSpec("rows", str(file), str(folder / "index"), "chat", hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def run_spec(folder: Path, *, rows: list[Any] | None = None, stream: dict[str, Any] | None = None, validation_fraction: float = 0.2,
-             **changes: Any) -> RunSpec:
+def run_spec(folder: Path, *, rows: list[Any] | None = None, stream: dict[str, Any] | None = None,
+             validation_fraction: float = 0.2, **changes: Any) -> RunSpec:
     """A run of two epochs over 40 rows, four a step, dropout on."""
     train = StreamSpec(**{
         "sources": (registered(folder / "data", rows),), "mixture": (MixtureEntry(1, (1.0,)),), "seed": 5, "epochs": 2,
@@ -69,12 +69,11 @@ class Supervised:
             env={**os.environ, "HEADRACE_REPORT_FD": str(theirs), "HEADRACE_PARENT_PID": str(os.getpid())})
         os.close(theirs)
 
-    def until(self, is_enough: Callable[[Line], bool] = lambda line: False, *, pings: bool = True, seconds: float = 90) -> Line | None:
+    def until(self, is_enough: Callable[[Line], bool] = lambda line: False, *, seconds: float = 90) -> Line | None:
         """Listen until a report is enough, or None when the child has closed its end."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if pings:
-                self.say(Ping())
+            self.say(Ping())
             if not select.select([self._reports], [], [], 1.0)[0]:
                 continue
             arrived = os.read(self._reports, 65536)
