@@ -17,7 +17,7 @@ from core.settings import Settings, read_settings
 from core.signals.bell import Bell
 from core.signals.queue import QUEUES, Queue
 from core.storage.artifacts import Artifacts
-from worker.away import insist
+from worker.away import insist, is_away
 
 log = get_log(__name__)
 
@@ -55,6 +55,10 @@ def work(settings: Settings, queue: str, *, slots: int, stop: threading.Event, h
             _train(settings, ledger, bell, stop, heard)
         else:
             _upkeep(settings, ledger, bell, rings, slots, stop, heard)
+    except Exception as error:
+        if not (stop.is_set() and is_away(error)):
+            raise
+        log.warning("ledger.away", cause=str(error))  # told to end before the ledger ever answered
     finally:
         bell.close()
         rings.close()

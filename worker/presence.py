@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from core.db.session import Ledger
 from core.errors import LeaseLost
@@ -19,7 +20,6 @@ from worker.away import insist, is_away
 
 log = get_log(__name__)
 
-VERSION = "0.1.0"
 ORDERLY_SECONDS = 2.0
 """How long an orderly end waits to say goodbye to a ledger that is away."""
 
@@ -61,7 +61,8 @@ class Presence:
     def _announce(self) -> None:
         who = self._who
         with self._ledger.write() as session:
-            workers.announce(session, worker_id=who.worker_id, host=who.host, pid=os.getpid(), queue=who.queue, version=VERSION)
+            workers.announce(session, worker_id=who.worker_id, host=who.host, pid=os.getpid(), queue=who.queue,
+                             version=version("headrace"))
         log.info("worker.announced", worker_id=who.worker_id, queue=who.queue)
 
     def _renew(self) -> None:

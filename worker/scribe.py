@@ -42,10 +42,11 @@ class Scribe:
     """Writes one run's reports: `note` hands one over, `close` waits until all are written."""
 
     def __init__(self, ledger: Ledger, artifacts: Artifacts, *, job_id: str, run_id: str, fence: int,
-                 ring: Callable[[str], None], clock: Clock) -> None:
+                 ring: Callable[[str], None], clock: Clock, keep_recovery: int = checkpoints.KEEP_RECOVERY) -> None:
         self._ledger, self._artifacts = ledger, artifacts
         self._job_id, self._run_id, self._fence = job_id, run_id, fence
         self._ring, self._clock = ring, clock
+        self._keep_recovery = keep_recovery
         self._waiting: list[Line] = []
         self._changed = threading.Condition()
         self._is_closed = False
@@ -146,7 +147,7 @@ class Scribe:
         if saved.checkpoint != "recovery":
             events.append_message(session, job, code="checkpoint.saved", message=f"Checkpoint saved at step {saved.step}",
                                   data={"step": saved.step, "kind": saved.checkpoint}, now=now)
-        return checkpoints.prune(session, job, now=now)
+        return checkpoints.prune(session, job, keep=self._keep_recovery, now=now)
 
     def _write_word(self, session: Session, job: Job, run: Run, report: Line) -> None:
         now = self._clock()

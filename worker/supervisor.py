@@ -137,7 +137,11 @@ class Supervisor:
             self._log.exception("run.unprepared")
             cause = f"the run could not be prepared: {type(error).__name__}: {error}"
             return Outcome("interrupted", told("server_error", cause))
-        return self._run_child(keeper, spec_path, environment)
+        try:
+            return self._run_child(keeper, spec_path, environment)
+        except OSError as error:
+            self._log.exception("child.unstarted")
+            return Outcome("interrupted", told("run_interrupted", f"the training process could not be started: {error}"))
 
     def _prepare(self) -> tuple[Path, dict[str, str]]:
         """Choose the checkpoint, build the spec, write it; give its path and the child's environment."""
@@ -148,18 +152,20 @@ class Supervisor:
         with place.ledger.write() as session:
             job, run = claims.hold(session, self._run.id, self._run.fence)
             tell_damaged(session, job, damaged, now=place.clock())
+            job.progress = {**(job.progress or {}), "phase": "loading"}
             devices = list(session.scalars(select(Device).where(Device.run_id == run.id).order_by(Device.ordinal)))
             compute = as_before(session, job, compute_of(devices, place.settings), place.artifacts)
             spec = build_run_spec(session, job, run, compute=compute, artifacts=place.artifacts, settings=place.settings,
                                   restored=restored)
         place.artifacts.require_space(0, place.settings.min_free_bytes)
-        visible = {"CUDA_VISIBLE_DEVICES": compute.visible or "", "OMP_NUM_THREADS": str(compute.threads)}
+        visible = {"CUDA_VISIBLE_DEVICES": compute.visible or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+                   "OMP_NUM_THREADS": str(compute.threads)}
         return write_spec(spec), child_environment(os.environ, visible)
 
     def _run_child(self, keeper: LeaseKeeper, spec_path: Path, environment: dict[str, str]) -> Outcome | None:
         with ExitStack() as closing:
             scribe = Scribe(self._place.ledger, self._place.artifacts, **self._names, ring=self._place.ring,
-                            clock=self._place.clock)
+                            clock=self._place.clock, keep_recovery=self._place.settings.keep_checkpoints)
             closing.callback(scribe.abandon)
             child = ChildLink.start([*self._place.command, str(spec_path)], log_path=spec_path.parent / "run.log",
                                 environment=environment)

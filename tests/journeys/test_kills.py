@@ -34,7 +34,8 @@ def test_a_job_whose_child_read_ahead_and_supervisor_are_killed_ends_in_the_same
             jobs.wait_for_step(server, client, job_id, step)
             kill(server, *words)
 
-    assert went_on_as_if_nothing_had_happened(undisturbed, kill_all) == 4
+    attempts = went_on_as_if_nothing_had_happened(undisturbed, kill_all)
+    assert attempts in (3, 4)  # a read-ahead process that has given all it had is not missed
 
 
 def test_a_job_does_not_notice_that_api_upkeep_and_redis_are_killed(undisturbed) -> None:
@@ -68,7 +69,7 @@ def kill(server: Server, *words: str) -> None:
     """Kill the process with SIGKILL, and see it dead."""
     process = wait_for(lambda: server.processes(*words), 10, f"no process {words}", server.log)[-1]
     process.kill()
-    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 5, f"{words} did not die")
+    wait_for(lambda: not is_alive(process), 5, f"{words} did not die")
 
 
 def test_a_stopped_server_goes_on_at_the_next_start_and_counts_no_failed_attempt(tmp_path: Path) -> None:
@@ -86,3 +87,25 @@ def test_a_stopped_server_goes_on_at_the_next_start_and_counts_no_failed_attempt
         assert jobs.codes(events).count("run.handed_back") == 1
         restored = next(e for e in events if e["data"].get("code") == "run.restored")
         assert restored["data"]["from_step"] >= TOTAL // 8
+
+
+def test_a_whole_server_that_is_killed_leaves_no_process_and_goes_on_at_the_next_start(tmp_path: Path) -> None:
+    with a_server(tmp_path) as server, server.client() as client:
+        job_id = jobs.submit(client, jobs.upload(client, jobs.chat_rows(ROWS)), epochs=EPOCHS, batch_size=BATCH)
+        jobs.wait_for_step(server, client, job_id, TOTAL // 4)
+        assert server.process is not None
+        family = server.processes()
+        server.process.kill()
+        server.process.wait()
+        wait_for(lambda: not any(is_alive(process) for process in family), 10, "some of its processes live on", server.log)
+        server.start()
+        job = jobs.wait_for_end(server, client, job_id)
+        events = jobs.all_events(client, job_id)
+    assert job["status"] == "succeeded", job["error"]
+    assert jobs.steps(events) == list(range(1, TOTAL + 1))
+    assert jobs.numbers(events) == list(range(1, len(events) + 1))
+    assert len(family) >= 6
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

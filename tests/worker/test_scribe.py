@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
 from core.checkpoints import service as checkpoints
 from core.clock import system_clock
@@ -20,24 +16,10 @@ from core.jobs.models import Job, Run
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
 from tests import factories
+from tests.worker.away_ledger import AwayLedger
 from tests.worker.fake_steps import a_step
 from worker.reports import Alive, PhaseChanged, RowSkipped, Sampled, Saved, Started
 from worker.scribe import SKIPPED_ROWS_TOLD, Scribe, metrics_row, runs_of_steps
-
-
-class AwayLedger:
-    """A ledger that can be made to go away, and to come back."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.is_away = threading.Event()
-
-    @contextlib.contextmanager
-    def write(self) -> Iterator:
-        if self.is_away.is_set():
-            raise OperationalError("SELECT 1", {}, ConnectionError("server closed the connection"))
-        with self._ledger.write() as session:
-            yield session
 
 
 def a_run(ledger: Ledger) -> Claim:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from core.files.models import StoredFile
 from core.jobs import claims
 from core.jobs import service as jobs
 from core.jobs.models import Job
+from tests.worker.away_ledger import AwayLedger
 from tests.worker.places import a_claim, a_place, claim_again, free_devices, read_job, read_run
 from worker.supervisor import Place, Supervisor
 
@@ -238,3 +240,30 @@ def test_the_child_sees_no_url_and_no_key(sqlite_ledger: Ledger, tmp_path: Path,
     supervising.join()
     assert "secret" not in str(seen)
     assert [name for name in seen if name.startswith("HEADRACE")] == ["HEADRACE_REPORT_FD", "HEADRACE_PARENT_PID"]
+
+
+def test_a_ledger_away_for_longer_than_the_lease_costs_a_healthy_child_nothing(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    away = AwayLedger(sqlite_ledger)
+    place = dataclasses.replace(a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05", lease_seconds=1.0), ledger=away)
+    claim = a_claim(a_place(sqlite_ledger, tmp_path, lease_seconds=1.0), total_steps=100)
+    supervising = threading.Thread(target=Supervisor(place, claim).supervise)
+    supervising.start()
+    while read_job(place, claim).step < 2:
+        time.sleep(0.05)
+    away.is_away.set()
+    time.sleep(3)
+    away.is_away.clear()
+    supervising.join()
+    assert read_job(place, claim).state == "succeeded"
+    assert [word for word in logged(place, claim.job.id) if word.startswith("step")] == [f"step {n}" for n in range(1, 101)]
+    assert read_job(place, claim).attempts == 1
+
+
+def test_a_child_that_cannot_be_started_is_an_interruption_in_words(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = dataclasses.replace(a_place(sqlite_ledger, tmp_path), command=("/nowhere/python",))
+    claim = a_claim(place)
+    Supervisor(place, claim).supervise()
+    run = read_run(place, claim)
+    assert run.outcome == "interrupted"
+    assert "could not be started" in (run.error or {})["message"]
+    assert free_devices(place) == 1
