@@ -34,7 +34,7 @@ class Child:
     def __init__(self, *, report_fd: int, command_fd: int, is_supervised: bool,
                  silence_seconds: float = SILENCE_SECONDS) -> None:
         self._report_fd, self._command_fd = report_fd, command_fd
-        self._is_supervised, self._silence_seconds = is_supervised, silence_seconds
+        self.is_supervised, self._silence_seconds = is_supervised, silence_seconds
         self._stopping = threading.Event()
         self._writing = threading.Lock()
         self._unstarted_step: int | None = 0
@@ -74,13 +74,13 @@ class Child:
     def _listen(self) -> None:
         rest, heard_at = b"", time.monotonic()
         while True:
-            left = heard_at + self._silence_seconds - time.monotonic() if self._is_supervised else None
+            left = heard_at + self._silence_seconds - time.monotonic() if self.is_supervised else None
             ready, _, _ = select.select([self._command_fd], [], [], None if left is None else max(0.0, left))
             if not ready:
                 leave(f"heard nothing for {self._silence_seconds:.0f} seconds")
             arrived = os.read(self._command_fd, 65536)
             if not arrived:
-                if self._is_supervised:
+                if self.is_supervised:
                     leave("the supervisor is gone")
                 return
             heard_at = time.monotonic()

@@ -118,7 +118,7 @@ def _build(spec: RunSpec, stream: StreamSpec, state: State, child: Child, opened
     from worker.training.device import open_device
 
     child.report(Alive(1))
-    from worker.training.checkpointing import Saver, restore
+    from worker.training.checkpointing import KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR, Saver, restore
     from worker.training.loop import Surroundings, Training
     from worker.training.model import build_model
     from worker.training.optimizer import build_optimizer
@@ -140,7 +140,7 @@ def _build(spec: RunSpec, stream: StreamSpec, state: State, child: Child, opened
     if optimizer.scaler is not None and state.scaler:
         optimizer.scaler.load_state_dict(state.scaler)
     saver = Saver(Path(spec.folder), base_model=base, fingerprint=stream.fingerprint(), schedule=schedule_of(spec),
-                  report=child.report)
+                  report=child.report, keep=KEPT_UNDER_SUPERVISOR if child.is_supervised else KEPT_BY_HAND)
     sampler = Sampler(base, spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts else None
     child.report(Started(
         from_step=state.step, total_steps=spec.total_steps, parameters=model.base_parameters,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ def tiny(*, seed: int = 11, lora: LoraSpec | None = None, **changes: Any) -> Mod
 
 def train(spec: RunSpec, *, report: Callable[[Line], None], is_stopping: Callable[[], bool] = lambda: False,
           stream: Callable[[int], Iterator[Batch]] = batches, validation: Sequence[Batch] | None = None,
-          before_micro_batch: Callable[[MicroBatch], None] = lambda micro: None) -> None:
+          before_micro_batch: Callable[[MicroBatch], None] = lambda micro: None,
+          clock: Callable[[], float] = time.monotonic) -> None:
     """Do what `worker.run` does, in this process, on batches made by hand."""
     where = Path(spec.resume_from) if spec.resume_from else None
     state = read_state(where, fingerprint=FINGERPRINT, schedule=SCHEDULE) if where else State()
@@ -82,5 +84,5 @@ def train(spec: RunSpec, *, report: Callable[[Line], None], is_stopping: Callabl
     sampler = Sampler(Path(spec.base_model), spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts else None
     loop = Training(spec, state, model=model, optimizer=optimizer, saver=saver, names=SOURCES,
                     validation=(lambda: validation) if validation is not None else None, sampler=sampler,
-                    around=Surroundings(report, is_stopping, before_micro_batch))
+                    around=Surroundings(report, is_stopping, before_micro_batch, clock))
     loop.run(stream(state.step), wait_seconds=lambda: 0.0, random_state=restored)

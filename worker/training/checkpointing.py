@@ -7,12 +7,14 @@ A save is a snapshot in memory (at the border, while training waits) and a write
 3. only then is it reported.
 
 A crash at any moment leaves a whole checkpoint or a `.tmp-…` that the next start removes. One write runs at a time; the next
-save waits for it. Recovery points are the child's own: the last two are kept. Reading back trusts nothing that the manifest
-does not vouch for and unpickles nothing.
+save waits for it. Of the recovery points the last few are kept: two when run by hand; more under a supervisor, which removes
+them itself once it has a row of a newer one, so that a ledger out of reach for minutes costs no point that it knows.
+Reading back trusts nothing that the manifest does not vouch for and unpickles nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable
@@ -31,7 +33,8 @@ from worker.training.optimizer import Optimizer
 from worker.training.state import State
 
 RECOVERY = "-recovery"
-KEPT_RECOVERIES = 2
+KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR = 2, 10
+"""Recovery points that a child leaves on the disk."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,11 @@ class Saver:
     """Writes checkpoints of one run into `folder/checkpoints`."""
 
     def __init__(self, folder: Path, *, base_model: Path, fingerprint: str, schedule: dict[str, Any],
-                 report: Callable[[Line], None]) -> None:
+                 report: Callable[[Line], None], keep: int = KEPT_BY_HAND) -> None:
         self._folder = folder / "checkpoints"
         self._tokenizer_files = [base_model / name for name in TOKENIZER_FILES if (base_model / name).is_file()]
         self._told = {"fingerprint": fingerprint, "schedule": schedule, "torch_version": torch.__version__}
-        self._report = report
+        self._report, self._keep = report, keep
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._recoveries: list[Path] = []
@@ -141,7 +144,7 @@ class Saver:
 
     def _prune(self, newest: Path) -> None:
         self._recoveries = [folder for folder in self._recoveries if folder != newest] + [newest]
-        while len(self._recoveries) > KEPT_RECOVERIES:
+        while len(self._recoveries) > self._keep:
             _remove(self._recoveries.pop(0))
 
 
@@ -150,8 +153,9 @@ def _copied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder so that no half of it keeps its name."""
+    """Remove a folder so that no half of it keeps its name; it may be gone already."""
     aside = folder.with_name(f".tmp-removed-{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
-    shutil.rmtree(aside)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -44,6 +44,8 @@ from worker.training.sampling import Sampler
 from worker.training.state import State
 from worker.training.step import Layout, StopAsked, Sums, accumulate
 
+ALIVE_SECONDS = 10.0
+"""A run that works says something at least so often, a single forward pass apart."""
 METRICS = ("train_loss", "train_mean_token_accuracy", "valid_loss", "valid_mean_token_accuracy", "full_valid_loss",
            "full_valid_mean_token_accuracy")
 
@@ -67,12 +69,12 @@ class Training:
         self._spec, self._state = spec, state
         self._model, self._optimizer, self._saver = model, optimizer, saver
         self._names, self._validation, self._sampler = names, validation, sampler
-        self._around, self._report = around, around.report
+        self._around, self._said_at = around, around.clock()
         self._layout = Layout(state.limit_tokens, self._memory_recovered)
         self._random_state = model.device.random_state()
         self._open: tuple[StepRecord, Timing] | None = None
         self._last = StepDone(**state.last) if state.last else None
-        self._tokens = 0
+        self._tokens = self._looks = 0
         self._saved_step = state.step
         self._saved_at = self._mark = around.clock()
 
@@ -233,8 +235,12 @@ class Training:
         self._around.before_micro_batch(micro)
 
     def _check(self) -> None:
+        """Look at the stop sign, between micro-batches, batches and tokens; in a long step, say that there is life."""
         if self._around.is_stopping():
             raise StopAsked
+        self._looks += 1
+        if self._around.clock() - self._said_at >= ALIVE_SECONDS:
+            self._report(Alive(self._looks))
 
     def _back_to_border(self) -> None:
         self._optimizer.clear()
@@ -249,6 +255,10 @@ class Training:
         timing = Timing(now - self._mark, waited)
         self._mark = now
         return timing
+
+    def _report(self, line: Line) -> None:
+        self._said_at = self._around.clock()
+        self._around.report(line)
 
     def _phase(self, phase: Phase) -> None:
         self._report(PhaseChanged(phase))

@@ -201,3 +201,15 @@ def wait_for_saves(heard: list[Line]) -> Callable[[Line], None]:
                     thread.join()
         heard.append(line)
     return report
+
+
+def test_a_long_step_says_that_it_lives(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def slow_pass(part: object) -> None:
+        now[0] += 12
+
+    heard: list[Line] = []
+    train(run_spec(tmp_path), report=heard.append, before_micro_batch=slow_pass, clock=lambda: now[0])
+    first = heard.index(next(line for line in heard if isinstance(line, StepDone)))
+    assert any(isinstance(line, Alive) for line in heard[:first])
