@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from core.data.ahead import ReadAhead, read_ahead
 from core.data.spec import Batch, Position, StreamSpec
-from core.errors import DataError, HeadraceError, OutOfMemory, RequestError, RunRejected
+from core.errors import ConfigurationError, DataError, HeadraceError, OutOfMemory, RequestError, RunRejected
 from core.specs.run import RunSpec
 from worker.child import Child, open_child
 from worker.reports import Alive, Failed, FailureKind, PhaseChanged, Started
@@ -96,10 +96,14 @@ def schedule_of(spec: RunSpec) -> dict:
 
 
 def failure(error: BaseException) -> Failed:
-    """Say whose fault an ending is: the user's, the memory's, or the infrastructure's."""
-    if isinstance(error, (DataError, RunRejected, RequestError)):
+    """Say whose fault an ending is: the user's, the memory's, or the infrastructure's.
+
+    A base model's folder that is refused counts with the user's: no retry would change it.
+    """
+    if isinstance(error, (DataError, RunRejected, RequestError, ConfigurationError)):
         return _failed("user", error)
-    if isinstance(error, (OutOfMemory, MemoryError)) or type(error).__name__ == "OutOfMemoryError":
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    if is_torchs or isinstance(error, (OutOfMemory, MemoryError)):
         return _failed("memory", error)
     return _failed("infrastructure", error)
 

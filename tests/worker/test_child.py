@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from worker.child import Child
-from worker.reports import Alive, Ping, Stop, read_report
+from worker.reports import Alive, Failed, Ping, Stop, read_report
 
 LISTEN = """
 import os, sys, threading
@@ -100,10 +101,6 @@ def test_reports_nobody_reads_end_the_process() -> None:
 
 @pytest.mark.parametrize("size", [10, 200_000])
 def test_a_report_is_one_line_however_long(size: int) -> None:
-    import threading
-
-    from worker.reports import Failed
-
     theirs, ours = os.pipe()
     child = Child(report_fd=ours, command_fd=theirs, is_supervised=False)
     sent = Failed("user", "code", "x" * size)

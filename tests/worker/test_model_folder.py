@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,4 @@ def test_a_file_that_is_no_safetensors_is_told(tmp_path: Path) -> None:
 
 
 def test_facts_are_plain() -> None:
-    import dataclasses
-
     assert set(dataclasses.asdict(describe(tiny_base()))) == {f.name for f in dataclasses.fields(ModelFacts)}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import DataError, OutOfMemory, RunRejected
+from core.errors import ConfigurationError, DataError, OutOfMemory, RunRejected
 from core.specs.run import RunSpec
 from tests.worker.runs import Supervised, chat_rows, run_spec
-from worker.reports import Failed, Finished, Line, PhaseChanged, Saved, Started, StepDone, Stopped
+from worker.reports import Failed, Finished, Line, PhaseChanged, Saved, Started, StepDone, Stop, Stopped
 from worker.run import failure
 
 SHORT = {"epochs": 1}
@@ -72,8 +72,6 @@ def test_killed_at_once_and_resumed_it_ends_in_the_same_bytes(step: int, tmp_pat
 
 def test_stopped_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, undisturbed: list[Line]) -> None:
     spec = run_spec(tmp_path, recovery_every_seconds=1e9)
-    from worker.reports import Stop
-
     with Supervised(tmp_path, spec) as child:
         child.until(is_step(4))
         child.say(Stop())
@@ -89,8 +87,6 @@ def test_stopped_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, undisturb
 
 
 def test_a_stop_while_it_loads_is_answered_at_once(tmp_path: Path) -> None:
-    from worker.reports import Stop
-
     with Supervised(tmp_path, run_spec(tmp_path)) as child:
         child.until(lambda line: line == PhaseChanged("loading"))
         asked = time.monotonic()
@@ -145,7 +141,9 @@ def test_another_stream_than_the_checkpoints_is_refused(tmp_path: Path, undistur
 @pytest.mark.parametrize(("error", "kind", "code"), [
     (DataError("line 3"), "user", "invalid_training_file"),
     (RunRejected("no", code="loss_not_finite"), "user", "loss_not_finite"),
+    (ConfigurationError("a pickle"), "user", "configuration"),
     (OutOfMemory("no"), "memory", "out_of_memory"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory", "out_of_memory"),
     (MemoryError(), "memory", "out_of_memory"),
     (OSError(28, "No space left on device"), "infrastructure", "storage_full"),
     (RuntimeError("odd"), "infrastructure", "run_interrupted"),

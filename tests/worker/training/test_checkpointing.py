@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import RunInterrupted
+from core.specs.run import OptimizerSpec
 from core.storage import manifest
 from tests.tiny_model import tiny_base
 from tests.worker.making import FINGERPRINT, SCHEDULE, run_spec, tiny, train
 from worker.reports import Line, Saved
-from worker.training.checkpointing import Saver, Snapshot
+from worker.training.checkpointing import Saver, Snapshot, snapshot
+from worker.training.optimizer import build_optimizer
 from worker.training.state import State, read_state
 
 
@@ -65,8 +68,6 @@ def test_no_file_is_a_pickle(trained: list[Saved]) -> None:
 
 
 def test_a_byte_that_changed_is_noticed_before_anything_is_loaded(trained: list[Saved], tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(trained[0].folder, folder)
     content = bytearray((folder / "optimizer.safetensors").read_bytes())
@@ -98,10 +99,6 @@ def test_a_save_is_reported_only_when_it_lies_under_its_name(tmp_path: Path) -> 
 
 
 def test_a_snapshot_is_not_touched_by_the_training_that_goes_on() -> None:
-    from core.specs.run import OptimizerSpec
-    from worker.training.checkpointing import snapshot
-    from worker.training.optimizer import build_optimizer
-
     model = tiny()
     optimizer = build_optimizer(model.parameters, OptimizerSpec(learning_rate=1e-3), total_steps=1)
     copied = snapshot(State(), model, optimizer, {})

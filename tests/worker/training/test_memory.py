@@ -9,9 +9,11 @@ import torch
 from core.data.spec import MicroBatch
 from core.errors import OutOfMemory
 from core.specs.run import LoraSpec
-from tests.worker.making import micro, run_spec, train
+from tests.worker.making import batch, micro, run_spec, tiny, train
 from worker.reports import Finished, Line, MemoryRecovered, Saved, StepDone
+from worker.training.evaluation import evaluate
 from worker.training.memory import fit, halve, one_by_one, smaller_limit
+from worker.training.step import Layout
 
 NO_DROPOUT = LoraSpec(r=4, alpha=8)
 
@@ -88,10 +90,6 @@ def test_random_draws_start_over_with_the_repeated_step(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_that_ran_out_of_memory_is_repeated_too(tmp_path: Path) -> None:
-
-    from tests.worker.making import batch, tiny
-    from worker.training.evaluation import evaluate
-    from worker.training.step import Layout
 
     model, rows = tiny(), [batch(1, micro([9, 14, 5]))]
     calm = evaluate(rows, model, Layout(), before_each=lambda part: None, on_batch=lambda done: None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +9,18 @@ import orjson
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, MambaConfig, MambaForCausalLM
 
 from core.data.spec import MicroBatch
-from core.errors import RunRejected
-from core.specs.run import LoraSpec
+from core.errors import ConfigurationError, RunInterrupted, RunRejected
+from core.specs.run import LoraSpec, OptimizerSpec
 from tests.tiny_model import tiny_base
 from tests.worker.making import micro, tiny
 from worker.training.device import Device
 from worker.training.memory import one_by_one
-from worker.training.model import adapter_files, load_adapter, probe
+from worker.training.model import adapter_files, load_adapter, load_base, probe
+from worker.training.optimizer import build_optimizer
 from worker.training.step import accumulate, measure
 from worker.training.tensors import to_tensors
 
@@ -49,8 +53,6 @@ def test_the_loss_is_that_of_the_models_own_logits() -> None:
 
 @pytest.mark.parametrize("has_plain_head", [True, False])
 def test_gradients_are_those_of_cross_entropy(has_plain_head: bool) -> None:
-    import dataclasses
-
     model = dataclasses.replace(tiny(lora=LoraSpec(r=4, alpha=8)), has_plain_head=has_plain_head)
     one = micro([12, 7])
     wake(model)
@@ -74,6 +76,14 @@ def test_layers_that_carry_a_state_across_examples_are_noticed() -> None:
     assert probe(MambaForCausalLM(config).eval(), CPU) == (False, True)
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "modeling.py"])
+def test_a_base_that_could_run_code_is_not_loaded(tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(tiny_base(), tmp_path / "base")
+    (folder / name).write_bytes(b"")
+    with pytest.raises(ConfigurationError, match=name):
+        load_base(folder, device=CPU)
+
+
 def test_only_the_adapter_is_trained() -> None:
     model = tiny()
     assert all("lora_" in name for name in model.parameters)
@@ -87,8 +97,6 @@ def test_the_adapters_first_weights_follow_the_seed() -> None:
 
 
 def test_peft_loads_what_is_written(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     model, one = tiny(), micro([12, 7])
     wake(model)
     tensors, config = adapter_files(model)
@@ -110,8 +118,6 @@ def test_the_adapters_configuration_names_the_model_and_no_path() -> None:
 
 
 def test_going_on_from_an_adapter_takes_its_shape_and_weights(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     first = tiny(lora=LoraSpec(r=3, alpha=5, use_rslora=True))
     wake(first)
     tensors, config = adapter_files(first)
@@ -124,8 +130,6 @@ def test_going_on_from_an_adapter_takes_its_shape_and_weights(tmp_path: Path) ->
 
 
 def test_an_adapter_of_another_shape_is_refused() -> None:
-    from core.errors import RunInterrupted
-
     small, large = tiny(lora=LoraSpec(r=2, target_modules=["q_proj"])), tiny()
     with pytest.raises(RunInterrupted, match="differ in"):
         load_adapter(large.peft, adapter_files(small)[0], Path("there"))
@@ -138,9 +142,6 @@ def test_unknown_target_modules_are_the_users_error() -> None:
 
 @pytest.mark.parametrize("changes", [{"use_dora": True}, {"use_rslora": True}, {"target_modules": ["q_proj", "lm_head"]}])
 def test_every_shape_of_adapter_learns(changes: dict) -> None:
-    from core.specs.run import OptimizerSpec
-    from worker.training.optimizer import build_optimizer
-
     model, one = tiny(lora=LoraSpec(r=4, alpha=8, **changes)), micro([30, 20])
     optimizer = build_optimizer(model.parameters, OptimizerSpec(learning_rate=1e-2, schedule="constant"), total_steps=10)
     trained = int(one.loss_mask.sum())
@@ -153,9 +154,6 @@ def test_every_shape_of_adapter_learns(changes: dict) -> None:
 
 
 def test_gradient_checkpointing_changes_memory_and_not_the_gradients() -> None:
-    from core.specs.run import OptimizerSpec
-    from worker.training.optimizer import build_optimizer
-
     found = []
     for gradient_checkpointing in (False, True):
         model = tiny(lora=LoraSpec(r=4, alpha=8, dropout=0.1), gradient_checkpointing=gradient_checkpointing)
