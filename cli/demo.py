@@ -53,7 +53,7 @@ JOB = {
     "validation_split": 0.08,
     "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 8}}},
     "lora": {"r": 8},
-    "options": {"learning_rate": 1e-3, "eval_every_steps": 9, "sample_prompts": PROMPTS, "sample_max_tokens": 40},
+    "options": {"learning_rate": 2e-3, "eval_every_steps": 4, "sample_prompts": PROMPTS, "sample_max_tokens": 40},
 }
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -105,6 +105,7 @@ def demo() -> None:
         raise CommandRefused(f"{DATA} is not there; run the demo from a checkout of the repository")
     make_home(settings.home)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started it in the background
     with _server(settings):
         key = _make_key(settings)
         _add_model(settings)

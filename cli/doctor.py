@@ -16,7 +16,7 @@ import redis
 import typer
 
 from cli.errors import JOB_FAILED
-from cli.home import LOCK, Home, require_home, settings_for
+from cli.home import Home, home_holder, require_home, settings_for
 from cli.output import Json, out, print_json, size
 from core.db.migrate import require_current
 from core.db.session import Ledger
@@ -76,9 +76,8 @@ def _home(settings: Settings) -> Finding:
     require_home(settings)
     if not os.access(settings.home, os.W_OK):
         return Finding("home", "fault", f"{settings.home} cannot be written by this user; give it to the user that serves")
-    lock = settings.home / LOCK
-    served = f", served last by process {lock.read_text().strip()}" if lock.exists() and lock.read_text().strip() else ""
-    return Finding("home", "ok", f"{settings.home}{served}")
+    holder = home_holder(settings.home)
+    return Finding("home", "ok", f"{settings.home}, " + (f"served by process {holder}" if holder else "not served now"))
 
 
 def _database(settings: Settings) -> Finding:

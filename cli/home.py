@@ -63,6 +63,21 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
         ledger.close()
 
 
+def home_holder(home: Path) -> str | None:
+    """Tell the process id of the server that holds the home now; None when none does."""
+    try:
+        descriptor = os.open(home / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
 @contextmanager
 def hold_home(home: Path) -> Iterator[None]:
     """Hold the home for one server; raise CommandRefused that names the process which holds it already.
@@ -74,7 +89,7 @@ def hold_home(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+            holder = _read_holder(descriptor)
             raise CommandRefused(f"another `headrace serve` (process {holder}) holds the home {home}; stop it, or choose "
                                  "another home with --home or HEADRACE_HOME") from None
         os.ftruncate(descriptor, 0)
@@ -82,3 +97,7 @@ def hold_home(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _read_holder(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"

@@ -29,8 +29,9 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH"
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "PYTORCH_", "MKL_")
 FIXED = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1",
-    "PYTHONHASHSEED": "0",
+    "PYTHONHASHSEED": "0", "OMP_WAIT_POLICY": "PASSIVE",
 }
+"""OMP_WAIT_POLICY: torch's threads sleep at a barrier, since spinning ones take the cores from each other and from all else."""
 READ_BYTES = 65536
 LINE_BYTES = 4 * 1024 * 1024
 """A report line longer than this is no report; the child that wrote it is broken."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import CommandRefused
-from cli.home import hold_home, make_home, open_ledger, require_home, settings_for
+from cli.home import hold_home, home_holder, make_home, open_ledger, require_home, settings_for
 
 
 def test_the_option_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,9 @@ def test_a_held_home_is_refused_with_its_holder(tmp_path: Path) -> None:
 
 
 def test_a_home_is_free_again_after_its_holder(tmp_path: Path) -> None:
+    assert home_holder(tmp_path) is None
     with hold_home(tmp_path):
-        pass
+        assert home_holder(tmp_path) == str(os.getpid())
+    assert home_holder(tmp_path) is None
     with hold_home(tmp_path):
         pass
