@@ -17,9 +17,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
 from rich.markup import escape
 from rich.table import Table
 
@@ -42,12 +43,11 @@ from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "examples" / "data" / "miller.jsonl"
-MODEL = "smollm2-135m-instruct"
+MODEL, TINY = "smollm2-135m-instruct", "tiny"
 PROJECT = "demo"
 PROMPTS = ["What is a telescope?", "How do I make coffee?", "Why do people dance?"]
 """Asked before and after; none of them is in the data."""
 JOB = {
-    "model": MODEL,
     "suffix": "miller",
     "seed": 7,
     "validation_split": 0.08,
@@ -94,7 +94,10 @@ class Told:
             yield event
 
 
-def demo() -> None:
+def demo(
+    tiny: Annotated[bool, typer.Option("--tiny", help="Train the two-layer random model instead: the same way in a few "
+                                       "seconds, and nothing is learnt.")] = False,
+) -> None:
     """Fine-tune a real small model on this machine, from data to adapter, and watch it (about two minutes on two cores).
 
     Starts a server with a home of its own (.headrace/demo, or HEADRACE_HOME), and stops it at the end.
@@ -108,11 +111,12 @@ def demo() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started it in the background
     with _server(settings):
         key = _make_key(settings)
-        _add_model(settings)
+        model = TINY if tiny else MODEL
+        _add_model(settings, model)
         with Client(address(settings), key) as client:
             _clear(client)
             dataset = _register(client)
-            job, told, seconds = _train(client, dataset)
+            job, told, seconds = _train(client, dataset, model)
             adapter = settings.home / "adapters" / job["id"]
             fetch_checkpoint(client, *find_checkpoint(client, job["fine_tuned_model"]), adapter)
     _conclude(settings, job, told, adapter, seconds=seconds, total=time.monotonic() - began)
@@ -180,14 +184,14 @@ def _clear(client: Client) -> None:
             client.post(f"/fine_tuning/jobs/{job['id']}/cancel")
 
 
-def _add_model(settings: Settings) -> None:
+def _add_model(settings: Settings, name: str) -> None:
     began = time.monotonic()
-    made = make_model(MODEL, ModelSource("--builtin", MODEL), settings.home / "models")
+    made = make_model(name, ModelSource("--builtin", name), settings.home / "models")
     with open_ledger(settings) as ledger, ledger.write() as session:
-        add_base_model(session, name=MODEL, folder=str(made.folder), digest=made.facts["digest"], facts=made.facts,
+        add_base_model(session, name=name, folder=str(made.folder), digest=made.facts["digest"], facts=made.facts,
                        now=system_clock())
     how = "made before" if made.is_cached else f"converted in {duration(time.monotonic() - began)}, and kept"
-    _step("model", f"{MODEL}, {made.facts['parameters'] / 1e6:.0f} million parameters ({how})")
+    _step("model", f"{name}, {made.facts['parameters'] / 1e6:.1f} million parameters ({how})")
 
 
 def _register(client: Client) -> str:
@@ -202,8 +206,8 @@ def _register(client: Client) -> str:
     return str(dataset["id"])
 
 
-def _train(client: Client, dataset: str) -> tuple[dict[str, Any], Told, float]:
-    job = client.post("/fine_tuning/jobs", {**JOB, "datasets": [{"dataset": dataset}]})
+def _train(client: Client, dataset: str, model: str) -> tuple[dict[str, Any], Told, float]:
+    job = client.post("/fine_tuning/jobs", {**JOB, "model": model, "datasets": [{"dataset": dataset}]})
     _step("job", f"{job['id']}: LoRA of rank {JOB['lora']['r']}, 8 % of the rows held out")
     told = Told()
     began = time.monotonic()
