@@ -69,12 +69,13 @@ class Scribe:
             if not isinstance(report, StepDone) or len(self._waiting) >= BATCH:
                 self._changed.notify()
 
-    def close(self) -> None:
-        """Wait until every report is written, or the run is lost, or `abandon` was called."""
+    def close(self, seconds: float | None = None) -> bool:
+        """Take no more; wait until all is written, or the scribe gave up, at most so long. False while it still writes."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def abandon(self) -> None:
         """Write nothing more, not even what waits."""

@@ -54,7 +54,8 @@ log = get_log(__name__)
 
 TURN_SECONDS = 0.05
 PING_SECONDS = 2.0
-SETTLE_SECONDS = 10.0
+LOOK_SECONDS = 0.5
+SETTLE_SECONDS = 3.0
 """After a shutdown was asked for, how long an unreachable ledger is waited for; the lease lapses otherwise."""
 
 
@@ -69,7 +70,7 @@ class Patience:
 PATIENCE: dict[Ending, Patience] = {
     "cancel": Patience(0.5, 2.0),
     "pause": Patience(60.0, 65.0),
-    "shutdown": Patience(18.0, 20.0),
+    "shutdown": Patience(13.0, 14.0),  # with what settling takes, within the grace that `headrace serve` gives
     "stalled": Patience(0.0, 0.0),
     "overtime": Patience(20.0, 22.0),
 }
@@ -177,8 +178,7 @@ class Supervisor:
             self._log.info("child.ended", exit_code=exit_code, ending=self._ending)
             if is_lost:
                 return None
-            scribe.close()
-            if scribe.is_lost:
+            if not self._is_all_written(scribe):
                 return None
             if scribe.fault is not None:
                 cause = f"what the run reported could not be kept: {scribe.fault}"
@@ -252,6 +252,17 @@ class Supervisor:
                 self._log.error("child.undead", cause=str(error))
         assert child.exit_code is not None
         return child.exit_code
+
+    def _is_all_written(self, scribe: Scribe) -> bool:
+        """Wait for the scribe, however long the ledger is away, but not past a shutdown; False when the run is lost."""
+        asked_at: float | None = None
+        while not scribe.close(LOOK_SECONDS):
+            if self._place.stop.is_set():
+                asked_at = asked_at or time.monotonic()
+                if time.monotonic() - asked_at > SETTLE_SECONDS:
+                    self._log.warning("ledger.away", cause="the worker ends; what the run still reported is trained again")
+                    return False
+        return not scribe.is_lost
 
     def _note(self, reports: Sequence[Line], scribe: Scribe) -> None:
         for report in reports:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
@@ -151,3 +152,20 @@ def test_a_deleted_files_bytes_go_when_nothing_needs_them(ledger: Ledger, tmp_pa
     bench.work()
     assert not path.exists()
     assert bench.read(StoredFile, file_id).purged_at is not None
+
+
+def test_a_job_that_waits_long_for_its_data_is_not_given_up(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    bench = Bench(sqlite_ledger, tmp_path)
+    job = bench.submitted(bench.stored(GOOD))
+    for _ in range(5):
+        with sqlite_ledger.write() as session:
+            for chore in session.scalars(select(Chore)):
+                chore.not_before = system_clock() if chore.kind == "prepare_job" else system_clock() + timedelta(hours=1)
+        bench.work()
+    assert bench.read(Job, job.id).state == "validating_files"
+    bench.work()
+    with sqlite_ledger.write() as session:
+        for chore in session.scalars(select(Chore).where(Chore.kind == "index_version")):
+            chore.not_before = system_clock()
+    bench.work()
+    assert bench.read(Job, job.id).state == "queued"

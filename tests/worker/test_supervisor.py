@@ -267,3 +267,21 @@ def test_a_child_that_cannot_be_started_is_an_interruption_in_words(sqlite_ledge
     assert run.outcome == "interrupted"
     assert "could not be started" in (run.error or {})["message"]
     assert free_devices(place) == 1
+
+
+def test_a_shutdown_does_not_wait_for_a_ledger_that_stays_away(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    away = AwayLedger(sqlite_ledger)
+    place = dataclasses.replace(a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05"), ledger=away)
+    claim = a_claim(a_place(sqlite_ledger, tmp_path), total_steps=1000)
+    supervising = threading.Thread(target=Supervisor(place, claim).supervise)
+    supervising.start()
+    while not children(claim.run.id):
+        time.sleep(0.05)
+    away.is_away.set()
+    time.sleep(1)
+    place.stop.set()
+    supervising.join(15)
+    assert not supervising.is_alive()
+    assert children(claim.run.id) == []
+    with sqlite_ledger.read() as session:
+        assert session.get_one(Job, claim.job.id).state == "running"  # its lease lapses, and the job is queued again
