@@ -66,7 +66,7 @@ class Scribe:
     def note(self, report: Line) -> None:
         with self._changed:
             self._waiting.append(report)
-            if not isinstance(report, StepDone) or len(self._waiting) >= BATCH:
+            if len(self._waiting) == 1 or self._is_due():  # the first one starts the wait for more, which is short
                 self._changed.notify()
 
     def close(self, seconds: float | None = None) -> bool:

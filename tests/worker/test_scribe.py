@@ -59,6 +59,17 @@ def test_reports_are_written_in_the_order_in_which_they_came(ledger: Ledger, tmp
     assert set(rung) == {claim.job.id}
 
 
+def test_a_step_is_written_soon_though_nothing_follows_it(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    scribe.note(a_step(1))
+    deadline = time.monotonic() + 5
+    while "step 1" not in told(sqlite_ledger, claim) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "step 1" in told(sqlite_ledger, claim)
+    scribe.close()
+
+
 def test_a_restored_run_is_told(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     claim = a_run(sqlite_ledger)
     scribe = a_scribe(sqlite_ledger, tmp_path, claim)
