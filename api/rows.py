@@ -20,9 +20,9 @@ def source_of(version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
     if version.status != "ready" or version.index_key is None or version.row_format is None:
         raise IllegalMove(f"version {version.number} of data set {version.dataset_id} is {version.status}; its rows can be "
                           "read once it is ready", code="dataset_not_ready")
-    return SourceSpec(name=f"version {version.number}", path=str(artifacts.path(file_key(version.file_id))),
-                      index_path=str(artifacts.path(version.index_key)), format=version.row_format,  # pyright: ignore[reportArgumentType]
-                      digest=version.digest or "")
+    return SourceSpec.of_file(
+        f"version {version.number}", str(artifacts.path(file_key(version.file_id))), str(artifacts.path(version.index_key)),
+        version.row_format, version.digest or "")  # pyright: ignore[reportArgumentType]
 
 
 def read_page(version: DatasetVersion, artifacts: Artifacts, *, after: int | None, limit: int) -> RowPage:
@@ -39,14 +39,15 @@ def _read(reader: RowReader, numbers: range) -> Iterator[RowObject]:
     index = reader.indexes[0]
     taken = 0
     for number in numbers:
-        start, end = index.span(number)
+        _, start, end = index.span(number)
         if taken and taken + end - start > PAGE_BYTES:
             return
         taken += end - start
-        yield _shape(number, index.line(number), reader.read_many([RowRef(0, number)])[0])
+        yield _shape(number, *reader.where(RowRef(0, number)), reader.read_many([RowRef(0, number)])[0])
 
 
-def _shape(number: int, line: int, row: object) -> RowObject:
+def _shape(number: int, file: str, line: int, row: object) -> RowObject:
     if isinstance(row, BadRow):
-        return RowObject(number=number, line=line, content=None, error=VersionError(code=row.code, message=row.message))
-    return RowObject(number=number, line=line, content=row.value, error=None)  # pyright: ignore[reportAttributeAccessIssue]
+        error = VersionError(code=row.code, message=row.message)
+        return RowObject(number=number, file=file, line=line, content=None, error=error)
+    return RowObject(number=number, file=file, line=line, content=row.value, error=None)  # pyright: ignore[reportAttributeAccessIssue]

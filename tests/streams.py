@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,14 @@ def write_source(folder: Path, name: str, rows: Sequence[dict[str, Any] | str], 
     path, index_path = folder / f"{name}.jsonl", folder / f"{name}.index"
     path.write_text("".join((each if isinstance(each, str) else json.dumps(each)) + "\n" for each in rows))
     report = build_index(path, index_path, row_format=row_format)
-    return SourceSpec(name, str(path), str(index_path), row_format, report.sha256)
+    return SourceSpec.of_file(name, str(path), str(index_path), row_format, report.sha256)
+
+
+def write_shards(folder: Path, name: str, parts: Sequence[Sequence[dict[str, Any] | str]]) -> SourceSpec:
+    """Write and register rows as one source of several files, which may be without rows."""
+    files = [write_source(folder, f"{name}-{number}", rows).shards[0] for number, rows in enumerate(parts)]
+    shards = tuple(replace(shard, name=Path(shard.path).name) for shard in files)
+    return SourceSpec(name, shards, "chat", "+".join(shard.digest for shard in shards))
 
 
 def stream_spec(folder: Path, *sources: SourceSpec, mixture: Sequence[MixtureEntry] | None = None, **told: Any) -> StreamSpec:

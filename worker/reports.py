@@ -94,6 +94,8 @@ class RowSkipped(Line):
     source: str
     line: int
     reason: str
+    file: str = ""
+    """The shard that the row lies in."""
 
 
 @dataclass(frozen=True)

@@ -178,11 +178,13 @@ class Scribe:
         self._skipped += 1
         if self._skipped > SKIPPED_ROWS_TOLD:
             return
+        file = skipped.file or skipped.source
+        of = f"'{file}'" if file == skipped.source else f"'{file}', source '{skipped.source}',"
         last = " (further skipped rows are not named)" if self._skipped == SKIPPED_ROWS_TOLD else ""
         events.append_message(
             session, job, code="row.skipped", level="warn", now=self._clock(),
-            message=f"Row on line {skipped.line} of '{skipped.source}' was skipped: {skipped.reason}{last}",
-            data={"step": skipped.step, "source": skipped.source, "line": skipped.line, "reason": skipped.reason})
+            message=f"Row on line {skipped.line} of {of} was skipped: {skipped.reason}{last}",
+            data={"step": skipped.step, "source": skipped.source, "file": file, "line": skipped.line, "reason": skipped.reason})
 
 
 def runs_of_steps(batch: Sequence[Line]) -> list[Line | list[StepDone]]:

@@ -87,8 +87,10 @@ class DatasetDeleted(BaseModel):
 class RowObject(BaseModel):
     number: int
     """From 0, within the version."""
+    file: str
+    """Name of the shard that it lies in."""
     line: int
-    """From 1, in the file."""
+    """From 1, in that file."""
     content: dict[str, Any] | None
     """null for a row that cannot be used."""
     error: VersionError | None

@@ -110,9 +110,9 @@ def measure_reader_memory(path: Path, index: Path) -> int:
     from core.data.split import kept_rows
 
     before = _private_bytes()
-    with RowReader([SourceSpec("rows", str(path), str(index), "chat", "")]) as reader:
+    with RowReader([SourceSpec.of_file("rows", str(path), str(index), "chat", "")]) as reader:
         opened = reader.indexes[0]
-        kept = kept_rows(opened.hashes, opened.faulty, fraction=0.05, part="train")
+        kept = kept_rows(opened.hash_parts(), opened.faulty, fraction=0.05, part="train")
         order = RowOrder(opened.rows, kept, seed=1, source=0, is_shuffled=True)
         for row in order.rows(np.arange(min(ROWS_READ, order.size))).tolist():
             reader.read(RowRef(0, row))

@@ -83,9 +83,11 @@ class BatchMaker:
         return self._hole(ref, encoded) if isinstance(encoded, RowRefused) else encoded
 
     def _hole(self, ref: RowRef, error: BadRow | RowRefused) -> Hole:
-        hole = Hole(ref, self._reader.indexes[ref.source].line(ref.row), error.reason)
+        file, line = self._reader.where(ref)
+        hole = Hole(ref, line, error.reason, file)
         if self._on_bad_row == "fail" and not isinstance(error, RowLeftOut):
             source = self._sources[ref.source]
-            raise DataError(f"line {hole.line:,} of source '{source.name}' cannot be trained on: {hole.reason}; correct the "
+            place = f"source '{source.name}'" + (f", file '{file}'," if file != source.name else "")
+            raise DataError(f"line {line:,} of {place} cannot be trained on: {hole.reason}; correct the "
                             "row and register the data again, or submit with on_bad_row 'skip'") from error
         return hole

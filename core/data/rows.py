@@ -13,7 +13,7 @@ from typing import Self
 import xxhash
 
 from core.data.index import DatasetIndex, RowFault, parse_row
-from core.data.sources import open_source
+from core.data.sources import open_shard
 from core.data.spec import Row, RowRef, SourceSpec
 from core.errors import DataError
 
@@ -29,6 +29,11 @@ class BadRow(DataError):
         self.reason = reason
 
 
+def open_index(spec: SourceSpec) -> DatasetIndex:
+    """Map what was noted of a source's shards; raise DataError for an index that cannot be used."""
+    return DatasetIndex.open(*(shard.index_path for shard in spec.shards))
+
+
 class RowReader:
     """Holds the sources of a stream and their indexes open."""
 
@@ -36,8 +41,10 @@ class RowReader:
         self._specs = tuple(sources)
         self._open = ExitStack()
         try:
-            self.indexes = tuple(DatasetIndex.open(spec.index_path) for spec in self._specs)
-            self._files = tuple(self._open.enter_context(open_source(spec)) for spec in self._specs)
+            self.indexes = tuple(open_index(spec) for spec in self._specs)
+            self._shards = tuple(
+                tuple(self._open.enter_context(open_shard(shard, source=spec.name)) for shard in spec.shards)
+                for spec in self._specs)
         except BaseException:
             self._open.close()
             raise
@@ -45,17 +52,24 @@ class RowReader:
     def read(self, ref: RowRef) -> Row:
         """Read and check one row; raise BadRow when it cannot be used."""
         spec, index = self._specs[ref.source], self.indexes[ref.source]
-        raw = self._files[ref.source].read(*index.span(ref.row))
-        if xxhash.xxh3_64_intdigest(raw) & 0xFFFF != index.hashes[ref.row]:
+        shard, start, end = index.span(ref.row)
+        raw = self._shards[ref.source][shard].read(start, end)
+        if xxhash.xxh3_64_intdigest(raw) & 0xFFFF != index.hash(ref.row):
             raise self._bad(ref, "the row changed after the data set was registered; register it again", "row_changed")
         try:
-            return Row(ref, parse_row(raw, spec.format, index.report.layout))
+            return Row(ref, parse_row(raw, spec.format, index.shards[shard].report.layout))
         except RowFault as fault:
             raise self._bad(ref, fault.message, fault.code) from None
 
     def read_many(self, refs: Sequence[RowRef]) -> list[Row | BadRow]:
         """Read rows in the order asked for, with the BadRow itself in the place of one that cannot be used."""
         return [self._read_or_tell(ref) for ref in refs]
+
+    def where(self, ref: RowRef) -> tuple[str, int]:
+        """Name the file that a row lies in, and its line in there, counted from 1."""
+        spec = self._specs[ref.source]
+        shard, line = self.indexes[ref.source].line(ref.row)
+        return spec.shards[shard].name or spec.name, line
 
     def close(self) -> None:
         """Let go of the files; safe to call twice."""
@@ -74,5 +88,5 @@ class RowReader:
             return bad
 
     def _bad(self, ref: RowRef, reason: str, code: str) -> BadRow:
-        line = self.indexes[ref.source].line(ref.row)
-        return BadRow(ref, file=self._specs[ref.source].name, line=line, reason=reason, code=code)
+        file, line = self.where(ref)
+        return BadRow(ref, file=file, line=line, reason=reason, code=code)

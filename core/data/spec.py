@@ -19,18 +19,50 @@ Part = Literal["train", "validation", "whole"]
 Overlong = Literal["truncate", "drop"]
 OnBadRow = Literal["fail", "skip"]
 Exhaustion = Literal["repeat", "first", "all"]
+ShardKind = Literal["lines", "csv", "tsv", "parquet", "frames"]
+"""How rows stand in a file: one a line (JSON or bare text), as records with a header line, as Parquet, or as lines in
+zstd frames that can be sought."""
+OrderLayout = Literal["rows", "blocks"]
+"""Over what a shuffle reaches: any row of the source, or blocks of rows that lie together."""
+
+
+@dataclass(frozen=True)
+class ShardSpec:
+    """One frozen file of a source, and the index made when it was registered."""
+
+    path: str
+    """On a local disk, or inside its place."""
+    index_path: str
+    digest: str
+    """SHA-256 of the file as it came, hex; the only part of a shard that the fingerprint holds."""
+    kind: ShardKind = "lines"
+    place: str | None = None
+    """Name of the operator's place that the file lies in; None for a file that `path` alone leads to."""
+    name: str = ""
+    """What people call the file; messages about its rows name it."""
 
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """One source of a mixture: the frozen file of a data set version, and the index made when it was registered."""
+    """One source of a mixture: a data set version. Its rows are numbered over its shards, in their order."""
 
     name: str
-    path: str
-    index_path: str
+    shards: tuple[ShardSpec, ...]
     format: RowFormat
     digest: str
-    """Content digest of the version (SHA-256, hex); part of the fingerprint."""
+    """Content digest of the version (hex); part of the fingerprint."""
+    columns: dict[str, str] | None = None
+    """The user's mapping: the field that a format wants to the column that holds it."""
+    layout: OrderLayout = "rows"
+
+    @classmethod
+    def of_file(cls, name: str, path: str, index_path: str, row_format: RowFormat, digest: str = "") -> SourceSpec:
+        """Describe a source of one local file of lines."""
+        return cls(name, (ShardSpec(path, index_path, digest),), row_format, digest)
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> SourceSpec:
+        return cls(**{**told, "shards": tuple(ShardSpec(**shard) for shard in told["shards"])})
 
 
 @dataclass(frozen=True)
@@ -74,7 +106,7 @@ class StreamSpec:
         for layout in ("micro_batch_tokens", "rank", "ranks", "tokenizer_path"):
             del told[layout]
         for source in told["sources"]:
-            del source["path"], source["index_path"]
+            source["shards"] = [shard["digest"] for shard in source["shards"]]
         return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +114,7 @@ class StreamSpec:
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> StreamSpec:
-        sources = tuple(SourceSpec(**s) for s in told["sources"])
+        sources = tuple(SourceSpec.from_json(source) for source in told["sources"])
         mixture = tuple(MixtureEntry(m["from_step"], tuple(m["weights"])) for m in told["mixture"])
         return cls(**{**told, "sources": sources, "mixture": mixture})
 
@@ -173,8 +205,10 @@ class Hole:
 
     ref: RowRef
     line: int
-    """1-based line in the source's file."""
+    """1-based line in its shard."""
     reason: str
+    file: str = ""
+    """Name of its shard."""
 
 
 @dataclass(frozen=True, eq=False)

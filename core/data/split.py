@@ -8,7 +8,7 @@ different rows it strays by about sqrt(fraction * (1 - fraction) / n).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from core.errors import DataError
 
 HASH_VALUES = 1 << 16
 """The index keeps 16 bits of each row's hash; fractions are told apart in steps of one in 65,536."""
-_ROWS_AT_ONCE = 1 << 20
 
 
 def held_out_mask(hashes: np.ndarray, fraction: float) -> np.ndarray:
@@ -31,10 +30,11 @@ def held_out_mask(hashes: np.ndarray, fraction: float) -> np.ndarray:
     return np.asarray(hashes) < np.uint16(limit)
 
 
-def kept_rows(hashes: np.ndarray, faulty: np.ndarray, *, fraction: float, part: Part) -> RankSelect | None:
+def kept_rows(hashes: Iterable[np.ndarray], faulty: np.ndarray, *, fraction: float, part: Part) -> RankSelect | None:
     """Give the good rows on one side of the split, built part by part; None when that is every row.
 
-    `faulty` holds the sorted numbers of the faulty rows. Nothing is built at a byte a row.
+    `hashes` are consecutive parts (uint16), all but the last a multiple of 8 long; `faulty` holds the sorted numbers of
+    the faulty rows. Nothing is built at a byte a row.
     """
     if not len(faulty) and (part == "whole" or (part == "train" and fraction == 0.0)):
         return None
@@ -61,9 +61,9 @@ def check_split(held_out: np.ndarray, *, fraction: float) -> None:
         )
 
 
-def _kept_parts(hashes: np.ndarray, faulty: np.ndarray, fraction: float, part: Part) -> Iterator[np.ndarray]:
-    for start in range(0, len(hashes), _ROWS_AT_ONCE):
-        some = hashes[start : start + _ROWS_AT_ONCE]
+def _kept_parts(hashes: Iterable[np.ndarray], faulty: np.ndarray, fraction: float, part: Part) -> Iterator[np.ndarray]:
+    start = 0
+    for some in hashes:
         if part == "whole":
             kept = np.ones(len(some), dtype=bool)
         else:
@@ -71,3 +71,4 @@ def _kept_parts(hashes: np.ndarray, faulty: np.ndarray, fraction: float, part: P
         first, last = np.searchsorted(faulty, (start, start + len(some)))
         kept[np.asarray(faulty[first:last]) - start] = False
         yield kept
+        start += len(some)

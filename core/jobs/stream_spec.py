@@ -91,9 +91,8 @@ def _validation(sources: tuple[SourceSpec, ...], weights: tuple[float, ...], par
 
 def _source(name: str, version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
     assert version.index_key is not None
-    return SourceSpec(name=name, path=str(artifacts.path(file_key(version.file_id))),
-                      index_path=str(artifacts.path(version.index_key)), format=version.row_format,  # pyright: ignore[reportArgumentType]
-                      digest=version.digest or "")
+    return SourceSpec.of_file(name, str(artifacts.path(file_key(version.file_id))), str(artifacts.path(version.index_key)),
+                              version.row_format, version.digest or "")  # pyright: ignore[reportArgumentType]
 
 
 __all__ = [

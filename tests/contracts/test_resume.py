@@ -16,7 +16,7 @@ import pytest
 from core.data.ahead import read_ahead
 from core.data.pipeline import open_stream, plan_stream
 from core.data.spec import Batch, MixtureEntry, Position, RowRef, StreamSpec
-from tests.streams import chat_row, chat_rows, stream_spec, told, write_source
+from tests.streams import chat_row, chat_rows, stream_spec, told, write_shards, write_source
 
 
 def epochs_with_short_last_steps(folder: Path) -> StreamSpec:
@@ -59,7 +59,12 @@ def mixture_changed_on_the_way(folder: Path) -> StreamSpec:
     return replace(spec, mixture=log, exhaustion="repeat")
 
 
-SETTINGS = (epochs_with_short_last_steps, one_batch_greater_than_the_data, unshuffled, holes_and_cuts, split,
+def split_shards(folder: Path) -> StreamSpec:
+    source = write_shards(folder, "parts", [chat_rows(7), [], chat_rows(1), [*chat_rows(11), "{"], chat_rows(13)])
+    return stream_spec(folder, source, batch_size=6, epochs=2, validation_fraction=0.2, on_bad_row="skip")
+
+
+SETTINGS = (epochs_with_short_last_steps, one_batch_greater_than_the_data, unshuffled, holes_and_cuts, split, split_shards,
             validation_of_two_sources, mixture_until_all_are_done, mixture_changed_on_the_way)
 
 each_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.__name__)

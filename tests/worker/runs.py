@@ -35,7 +35,7 @@ def registered(folder: Path, rows: list[Any] | None = None) -> SourceSpec:
     lines = [row if isinstance(row, bytes) else orjson.dumps(row) for row in (chat_rows(40) if rows is None else rows)]
     file.write_bytes(b"\n".join(lines) + b"\n")
     build_index(file, folder / "index", row_format="chat")
-    return SourceSpec("rows", str(file), str(folder / "index"), "chat", hashlib.sha256(file.read_bytes()).hexdigest())
+    return SourceSpec.of_file("rows", str(file), str(folder / "index"), "chat", hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def run_spec(folder: Path, *, rows: list[Any] | None = None, stream: dict[str, Any] | None = None,

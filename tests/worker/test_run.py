@@ -119,7 +119,7 @@ def test_a_dead_read_ahead_interrupts_the_run(tmp_path: Path) -> None:
 
 def test_a_row_that_cannot_be_trained_on_is_the_users(tmp_path: Path) -> None:
     spec = run_spec(tmp_path)
-    file = Path(spec.stream["sources"][0]["path"])
+    file = Path(spec.stream["sources"][0]["shards"][0]["path"])
     file.write_bytes(file.read_bytes().replace(b'"assistant"', b'"assistent"'))
     with Supervised(tmp_path, spec) as child:
         failed = child.until(lambda line: isinstance(line, Failed))

@@ -61,7 +61,7 @@ class StepRecord:
 
 
 def skipped_rows(batch: Batch, names: Sequence[str]) -> list[RowSkipped]:
-    return [RowSkipped(batch.step, names[h.ref.source], h.line, h.reason) for h in batch.holes]
+    return [RowSkipped(batch.step, names[h.ref.source], h.line, h.reason, h.file) for h in batch.holes]
 
 
 def trained_by_source(micro_batches: Sequence[MicroBatch], sources: int) -> np.ndarray:

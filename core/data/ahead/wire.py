@@ -41,7 +41,7 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
         "step": batch.step, "epoch": batch.epoch, "trained_tokens": batch.trained_tokens, "truncated": batch.truncated,
         "position": batch.position.to_json(),
         "rows": [(ref.source, ref.row) for ref in batch.rows],
-        "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason) for hole in batch.holes],
+        "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file) for hole in batch.holes],
         "lengths": [array.size for array in arrays],
     }
     told = orjson.dumps(header)
@@ -63,7 +63,7 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
         position=Position.from_json(told["position"]),
         micro_batches=tuple(MicroBatch(*arrays[k:k + len(_DTYPES)]) for k in range(0, len(arrays), len(_DTYPES))),
         rows=tuple(RowRef(*ref) for ref in told["rows"]),
-        holes=tuple(Hole(RowRef(source, row), line, reason) for source, row, line, reason in told["holes"]),
+        holes=tuple(Hole(RowRef(source, row), *about) for source, row, *about in told["holes"]),
     )
 
 

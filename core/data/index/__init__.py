@@ -1,17 +1,18 @@
-"""What is known of a file of rows after one pass over it: a path comes in, a `DatasetIndex` goes out.
+"""What is known of files of rows after one pass over each: a path comes in, a `ShardIndex` goes out.
 
-`build_index` reads the file once, checks every row and notes where it starts; `DatasetIndex` maps what was noted. Beside
-the two stand the rules for a row (`parse_row`), which the reading room applies again, and `scan_offsets`, the pass
-without the checks.
+`build_index` reads a file once, checks every row and notes where it starts; `ShardIndex` maps what was noted, and
+`DatasetIndex` puts the shards of a source behind one face. Beside them stand the
+rules for a row (`parse_row`), which the reading room applies again, and `scan_offsets`, the pass without the checks.
 """
 
 from core.data.index.build import build_index
+from core.data.index.dataset import DatasetIndex
 from core.data.index.lines import scan_offsets
-from core.data.index.opened import DatasetIndex
+from core.data.index.opened import ShardIndex
 from core.data.index.report import Fault, IndexReport, LengthStatistics
 from core.data.index.rules import Layout, RowFault, parse_row
 
 __all__ = [
-    "DatasetIndex", "Fault", "IndexReport", "Layout", "LengthStatistics", "RowFault", "build_index", "parse_row",
-    "scan_offsets",
+    "DatasetIndex", "Fault", "IndexReport", "Layout", "LengthStatistics", "RowFault", "ShardIndex", "build_index",
+    "parse_row", "scan_offsets",
 ]

@@ -1,4 +1,4 @@
-"""An index, mapped into memory: opening it reads one small file, whatever its size.
+"""The index of one shard, mapped into memory: opening it reads one small file, whatever its size.
 
 Pages that were looked at count as this process's memory, so after every few hundred look-ups they are let go of; they stay
 in the page cache. So looking up every row of a great file in a shuffled order takes no more memory than a few of them.
@@ -22,7 +22,7 @@ _LOOK_UPS_HELD = 256
 """Each touches a page of 4 KiB for the offset and, around the hash, up to 64 KiB: some 17 MB in all."""
 
 
-class DatasetIndex:
+class ShardIndex:
     """Answers where a row lies, which line it is, and which rows are faulty."""
 
     def __init__(self, report: IndexReport, arrays: dict[str, _Array]) -> None:
@@ -39,7 +39,7 @@ class DatasetIndex:
         self._looked_up = 0
 
     @classmethod
-    def open(cls, index_path: Path | str) -> DatasetIndex:
+    def open(cls, index_path: Path | str) -> ShardIndex:
         """Map an index; raise DataError for one that is torn, missing, or of another version."""
         folder = Path(index_path)
         try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from core.data.index import DatasetIndex
 from core.data.order import RowOrder
 from core.data.pipeline.schedule import Mixed, Passes, Schedule
+from core.data.rows import open_index
 from core.data.spec import SourceSpec, StreamPlan, StreamSpec
 from core.data.split import kept_rows
 from core.errors import DataError
@@ -14,14 +15,14 @@ from core.errors import DataError
 
 def plan_stream(spec: StreamSpec) -> StreamPlan:
     """Say how many rows and steps a stream has; raises DataError when a source has no row for it."""
-    orders = make_orders(spec, [DatasetIndex.open(source.index_path) for source in spec.sources])
+    orders = make_orders(spec, [open_index(source) for source in spec.sources])
     return make_plan(make_schedule(spec, orders), orders)
 
 
 def make_orders(spec: StreamSpec, indexes: Sequence[DatasetIndex]) -> list[RowOrder]:
     """The order of each source, without its faulty rows and the other side of the split."""
     return [
-        RowOrder(index.rows, kept_rows(index.hashes, index.faulty, fraction=spec.validation_fraction, part=spec.part),
+        RowOrder(index.rows, kept_rows(index.hash_parts(), index.faulty, fraction=spec.validation_fraction, part=spec.part),
                  seed=spec.seed, source=number, is_shuffled=spec.is_shuffled)
         for number, index in enumerate(indexes)
     ]

@@ -4,8 +4,8 @@ So the process that asks runs no tokenizer and no template of a stranger. It imp
 does, and may be used by hand: a request as JSON on standard input, the answer as one line of JSON on standard output.
 
     request   {"source": {…SourceSpec…}, "tokenizer_path": …, "max_length": …, "first": 0, "count": 5, "sample": 0}
-    answer    {"rows_total": …, "rows": [{"row", "line", "text", "tokens": [{"id", "text", "trained"}], "token_count",
-              "trained_count", "truncated", "refused"}], "statistics": {…} or null}
+    answer    {"rows_total": …, "rows": [{"row", "file", "line", "text", "tokens": [{"id", "text", "trained"}],
+              "token_count", "trained_count", "truncated", "refused"}], "statistics": {…} or null}
     error     {"error": {"code", "message"}}, with exit status 3
 
 A row that cannot be trained on has its reason in `refused` and no tokens. With `sample`, the lengths of so many rows, spread

@@ -32,7 +32,7 @@ class Request:
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Request:
-        request = cls(**{**told, "source": SourceSpec(**told["source"])})
+        request = cls(**{**told, "source": SourceSpec.from_json(told["source"])})
         for name, least, most in (("first", 0, None), ("count", 0, MOST_ROWS), ("sample", 0, MOST_SAMPLED)):
             value = getattr(request, name)
             if value < least or (most is not None and value > most):
@@ -55,21 +55,22 @@ def preview(request: Request) -> dict[str, Any]:
         total = reader.indexes[0].rows
         wanted = [RowRef(0, row) for row in range(request.first, min(request.first + request.count, total))]
         slots = maker(request.max_length, request.overlong).encode(wanted)
-        lines = [reader.indexes[0].line(ref.row) for ref in wanted]
+        places = [reader.where(ref) for ref in wanted]
         return {
             "rows_total": total,
-            "rows": [_told(slot, line, encoder) for slot, line in zip(slots, lines, strict=True)],
+            "rows": [{**_told(slot, encoder), "file": file, "line": line}
+                     for slot, (file, line) in zip(slots, places, strict=True)],
             "statistics": _statistics(maker(_MEASURED_TOKENS, "truncate"), total, request),
         }
 
 
-def _told(slot: Encoded | Hole, line: int, encoder: TextEncoder) -> dict[str, Any]:
+def _told(slot: Encoded | Hole, encoder: TextEncoder) -> dict[str, Any]:
     if isinstance(slot, Hole):
-        return {"row": slot.ref.row, "line": line, "text": "", "tokens": [], "token_count": 0, "trained_count": 0,
+        return {"row": slot.ref.row, "text": "", "tokens": [], "token_count": 0, "trained_count": 0,
                 "truncated": False, "refused": slot.reason}
     ids, mask = slot.tokens.ids.tolist(), slot.tokens.loss_mask.tolist()
     return {
-        "row": slot.tokens.ref.row, "line": line, "text": encoder.decode(ids),
+        "row": slot.tokens.ref.row, "text": encoder.decode(ids),
         "tokens": [{"id": number, "text": encoder.decode_one(number), "trained": is_trained}
                    for number, is_trained in zip(ids, mask, strict=True)],
         "token_count": len(ids), "trained_count": sum(mask), "truncated": slot.is_truncated, "refused": None,

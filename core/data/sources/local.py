@@ -1,4 +1,4 @@
-"""A source on a local disk: one descriptor, positioned reads, nothing buffered here (the page cache does that)."""
+"""A shard on a local disk: one descriptor, positioned reads, nothing buffered here (the page cache does that)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 from core.errors import DataError
 
 
-class LocalSource:
+class LocalShard:
     def __init__(self, name: str, path: str) -> None:
         self.name = name
         self._descriptor = _open_for_reading(name, path)
@@ -21,7 +21,7 @@ class LocalSource:
             part = os.pread(self._descriptor, end - position, position)
             if not part:
                 raise DataError(
-                    f"source {self.name!r} ends at byte {position:,}, and bytes {start:,} to {end:,} were asked for; "
+                    f"shard {self.name!r} ends at byte {position:,}, and bytes {start:,} to {end:,} were asked for; "
                     "its file was cut after it was registered: restore the file or register it again"
                 )
             parts.append(part)
@@ -46,6 +46,6 @@ def _open_for_reading(name: str, path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise DataError(
-            f"the file of source {name!r} cannot be opened ({error.strerror}); "
+            f"shard {name!r} cannot be opened ({error.strerror}); "
             "restore it, or register the data set again"
         ) from error

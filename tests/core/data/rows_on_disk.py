@@ -24,4 +24,4 @@ def registered(folder: Path, rows: list, *, name: str = "rows", row_format: RowF
     """Write rows, index them, and give the source that reads them."""
     path = write_jsonl(folder / f"{name}.jsonl", rows)
     report = build_index(path, folder / f"{name}.index", row_format=row_format)
-    return SourceSpec(name, str(path), str(folder / f"{name}.index"), row_format, report.sha256)
+    return SourceSpec.of_file(name, str(path), str(folder / f"{name}.index"), row_format, report.sha256)

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from core.data.pipeline import open_stream, plan_stream
 from core.data.spec import Batch, MixtureEntry, Position, StreamSpec
 from core.errors import DataError
-from tests.streams import chat_row, chat_rows, stream_spec, write_source
+from tests.streams import chat_row, chat_rows, stream_spec, write_shards, write_source
 
 
 def read(spec: StreamSpec, position: Position | None = None) -> list[Batch]:
@@ -145,7 +146,7 @@ def test_a_row_found_unusable_stops_the_stream_with_file_and_line(tmp_path: Path
 
 def test_a_row_that_changed_after_it_was_registered_stops_the_stream(tmp_path: Path) -> None:
     source = write_source(tmp_path, "changed", [chat_row(1), chat_row(2)])
-    path = Path(source.path)
+    path = Path(source.shards[0].path)
     path.write_text(path.read_text().replace("question 2", "question 3"))
     with pytest.raises(DataError, match=r"line 2 of source 'changed' .* changed after"):
         read(stream_spec(tmp_path, source))
@@ -201,3 +202,13 @@ def test_a_plan_is_made_without_a_tokenizer(tmp_path: Path) -> None:
     asked = json.dumps(stream_spec(tmp_path).to_json())
     ended = subprocess.run([sys.executable, "-c", program], input=asked, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_the_fingerprint_holds_the_shards_by_their_digests_alone(tmp_path: Path):
+    spec = stream_spec(tmp_path, write_shards(tmp_path, "parts", [chat_rows(2), chat_rows(3)]))
+    (source,) = spec.sources
+    moved = tuple(replace(shard, path="/elsewhere", index_path="", place="there", name="x") for shard in source.shards)
+    assert replace(spec, sources=(replace(source, shards=moved),)).fingerprint() == spec.fingerprint()
+    turned = replace(source, shards=source.shards[::-1])
+    assert replace(spec, sources=(turned,)).fingerprint() != spec.fingerprint()
+    assert StreamSpec.from_json(orjson.loads(orjson.dumps(spec.to_json()))) == spec

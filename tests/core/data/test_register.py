@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from core.data.index import DatasetIndex, IndexReport
+from core.data.index import IndexReport, ShardIndex
 from core.data.index.files import writing_index
 from core.data.register import REFUSED
 from tests.core.data.rows_on_disk import chat_row, write_jsonl
@@ -24,7 +24,7 @@ def test_progress_comes_first_and_the_report_last(tmp_path: Path):
     code, told = register(path, tmp_path / "index")
     assert code == 0
     assert told[0] == {"bytes_done": path.stat().st_size, "bytes": path.stat().st_size}
-    assert IndexReport.from_json(told[-1]["report"]) == DatasetIndex.open(tmp_path / "index").report
+    assert IndexReport.from_json(told[-1]["report"]) == ShardIndex.open(tmp_path / "index").report
 
 
 def test_a_format_may_be_given(tmp_path: Path):

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -34,8 +35,8 @@ def test_a_faulty_row_names_file_and_line(tmp_path: Path):
 
 def test_a_row_that_changed_since_is_refused(tmp_path: Path):
     source = registered(tmp_path, [chat_row("aaa"), chat_row("bbb")])
-    content = Path(source.path).read_bytes()
-    Path(source.path).write_bytes(content.replace(b"bbb", b"bbc"))
+    content = Path(source.shards[0].path).read_bytes()
+    Path(source.shards[0].path).write_bytes(content.replace(b"bbb", b"bbc"))
     with RowReader([source]) as reader:
         assert reader.read(RowRef(0, 0)).value == chat_row("aaa")
         with pytest.raises(BadRow, match="line 2: the row changed after the data set was registered"):
@@ -57,7 +58,7 @@ def test_a_bad_row_survives_pickling(tmp_path: Path):
 
 def test_a_source_that_cannot_be_opened_lets_go_of_the_others(tmp_path: Path):
     good = registered(tmp_path, [chat_row()])
-    gone = SourceSpec("gone", str(tmp_path / "gone"), good.index_path, "chat", "")
+    gone = SourceSpec.of_file("gone", str(tmp_path / "gone"), good.shards[0].index_path, "chat", "")
     with pytest.raises(DataError, match="'gone' cannot be opened"):
         RowReader([good, gone])
 
@@ -66,3 +67,14 @@ def test_row_values_are_those_of_the_file(tmp_path: Path):
     row = chat_row("\u2028 ü ☔ \x00 \\ \"", answer="\n\t")
     with RowReader([registered(tmp_path, [orjson.dumps(row)])]) as reader:
         assert reader.read(RowRef(0, 0)).value == row
+
+
+def test_a_row_of_several_shards_names_its_file_and_line(tmp_path: Path):
+    one = registered(tmp_path, [chat_row("a")], name="one")
+    two = registered(tmp_path, [b"", chat_row("b"), b"{"], name="two")
+    shards = tuple(replace(each.shards[0], name=f"{each.name}.jsonl") for each in (one, two))
+    with RowReader([replace(one, name="both", shards=shards)]) as reader:
+        assert reader.read(RowRef(0, 1)).value == chat_row("b")
+        assert reader.where(RowRef(0, 1)) == ("two.jsonl", 2)
+        with pytest.raises(BadRow, match=r"^two\.jsonl, line 3: "):
+            reader.read(RowRef(0, 2))

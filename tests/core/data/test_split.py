@@ -31,14 +31,14 @@ def test_a_fraction_out_of_range_is_refused(fraction: float):
 
 def test_both_sides_and_the_faulty_rows_make_the_whole():
     faulty = np.array([0, 17, 19_999])
-    sides = [kept_rows(HASHES, faulty, fraction=0.2, part=part) for part in ("train", "validation")]
+    sides = [kept_rows([HASHES], faulty, fraction=0.2, part=part) for part in ("train", "validation")]
     rows = [side.select(np.arange(side.size)).tolist() for side in sides if side]
     assert sorted(rows[0] + rows[1] + faulty.tolist()) == list(range(20_000))
 
 
 def test_nothing_is_built_when_nothing_is_taken_out():
-    assert kept_rows(HASHES, NONE, fraction=0.0, part="train") is None
-    assert kept_rows(HASHES, NONE, fraction=0.5, part="whole") is None
+    assert kept_rows([HASHES], NONE, fraction=0.0, part="train") is None
+    assert kept_rows([HASHES], NONE, fraction=0.5, part="whole") is None
 
 
 def test_a_split_with_an_empty_side_is_refused_in_words():

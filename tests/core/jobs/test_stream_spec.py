@@ -27,7 +27,7 @@ def test_training_stream_is_what_the_job_says(sqlite_ledger: Ledger, tmp_path: P
     assert (train.seed, train.epochs, train.batch_size, train.max_length) == (5, 3, 4, 100)
     assert (train.overlong, train.on_bad_row, train.part, train.is_shuffled) == ("drop", "skip", "train", True)
     assert (train.tokenizer_path, train.tokenizer_digest, train.micro_batch_tokens) == ("/models/tiny", "t0k", 256)
-    assert train.sources[0].index_path == str(tmp_path / "indexes" / job.sources[0]["version_id"])
+    assert train.sources[0].shards[0].index_path == str(tmp_path / "indexes" / job.sources[0]["version_id"])
 
 
 def test_validation_file_is_read_whole_once_in_order(sqlite_ledger: Ledger, tmp_path: Path):
@@ -37,7 +37,7 @@ def test_validation_file_is_read_whole_once_in_order(sqlite_ledger: Ledger, tmp_
     assert validation is not None
     told = (validation.part, validation.epochs, validation.is_shuffled, validation.validation_fraction)
     assert told == ("whole", 1, False, 0.0)
-    assert validation.sources[0].path != train.sources[0].path
+    assert validation.sources[0].shards[0].path != train.sources[0].shards[0].path
 
 
 def test_split_gives_two_sides_of_the_same_sources(sqlite_ledger: Ledger, tmp_path: Path):

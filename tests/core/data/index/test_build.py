@@ -13,7 +13,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.index import DatasetIndex, IndexReport, build_index
+from core.data.index import IndexReport, ShardIndex, build_index
 from core.data.index.files import writing_index
 from core.errors import Conflict, DataError
 from tests.core.data.rows_on_disk import chat_row, write_jsonl
@@ -21,10 +21,10 @@ from tests.core.data.rows_on_disk import chat_row, write_jsonl
 GOOD = orjson.dumps(chat_row())
 
 
-def indexed(folder: Path, content: bytes, **options) -> tuple[IndexReport, DatasetIndex]:
+def indexed(folder: Path, content: bytes, **options) -> tuple[IndexReport, ShardIndex]:
     (folder / "rows.jsonl").write_bytes(content)
     report = build_index(folder / "rows.jsonl", folder / "index", **options)
-    return report, DatasetIndex.open(folder / "index")
+    return report, ShardIndex.open(folder / "index")
 
 
 @settings(max_examples=80, deadline=None)
@@ -101,7 +101,7 @@ def test_a_row_of_a_hundred_megabytes_is_a_fault_and_takes_no_memory(tmp_path: P
             file.write(b"x" * 1_000_000)
         file.write(b'"}\n' + GOOD)
     report = build_index(tmp_path / "rows.jsonl", tmp_path / "index")
-    index = DatasetIndex.open(tmp_path / "index")
+    index = ShardIndex.open(tmp_path / "index")
     assert (report.rows, index.faulty.tolist(), report.fault_counts) == (3, [1], {"row_too_long": 1})
     assert index.span(1)[1] - index.span(1)[0] == 100_000_016
     assert index.line(2) == 3
@@ -143,7 +143,7 @@ def test_progress_ends_with_the_whole_file(tmp_path: Path):
 
 def test_building_again_replaces_the_index_and_clears_the_old_one_away(tmp_path: Path):
     indexed(tmp_path, GOOD)
-    old = DatasetIndex.open(tmp_path / "index")
+    old = ShardIndex.open(tmp_path / "index")
     (tmp_path / "index" / "offsets-left.bin").write_bytes(b"left by a kill")
     _, index = indexed(tmp_path, GOOD + b"\n" + GOOD)
     assert (index.rows, old.rows, old.span(0)) == (2, 1, (0, len(GOOD)))
@@ -160,7 +160,7 @@ def test_a_build_that_fails_leaves_the_old_index_and_no_files(tmp_path: Path):
     with pytest.raises(OSError, match="No space"):
         build_index(tmp_path / "rows.jsonl", tmp_path / "index", on_progress=stop)
     assert sorted((tmp_path / "index").iterdir()) == before
-    assert DatasetIndex.open(tmp_path / "index").rows == 1
+    assert ShardIndex.open(tmp_path / "index").rows == 1
 
 
 def test_two_builds_of_one_index_exclude_each_other(tmp_path: Path):
@@ -178,7 +178,7 @@ def test_a_build_killed_in_the_middle_leaves_the_old_index(tmp_path: Path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert DatasetIndex.open(tmp_path / "index").rows == 1
+    assert ShardIndex.open(tmp_path / "index").rows == 1
     assert build_index(tmp_path / "rows.jsonl", tmp_path / "index").rows == 1
     assert len(list((tmp_path / "index").iterdir())) == 6
 
@@ -193,5 +193,5 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str):
 def test_opening_costs_the_same_for_any_size(tmp_path: Path):
     indexed(tmp_path, (GOOD + b"\n") * 50_000)
     started = time.perf_counter()
-    DatasetIndex.open(tmp_path / "index")
+    ShardIndex.open(tmp_path / "index")
     assert time.perf_counter() - started < 0.25

@@ -4,14 +4,14 @@ import numpy as np
 import orjson
 import pytest
 
-from core.data.index import DatasetIndex
+from core.data.index import ShardIndex
 from core.errors import DataError
 from tests.core.data.rows_on_disk import chat_row, registered
 
 
 def altered(folder: Path, **changes: object) -> Path:
     """Give an index whose header was changed."""
-    index = Path(registered(folder, [chat_row(), chat_row()]).index_path)
+    index = Path(registered(folder, [chat_row(), chat_row()]).shards[0].index_path)
     told = orjson.loads((index / "index.json").read_bytes())
     (index / "index.json").write_bytes(orjson.dumps({**told, **changes}))
     return index
@@ -19,13 +19,13 @@ def altered(folder: Path, **changes: object) -> Path:
 
 def test_an_index_of_another_version_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="has version 7 and this program reads version 1; register the data set again"):
-        DatasetIndex.open(altered(tmp_path, version=7))
+        ShardIndex.open(altered(tmp_path, version=7))
 
 
 @pytest.mark.parametrize("changes", [{"arrays": {}}, {"report": {}}, {"report": None}])
 def test_a_header_that_says_too_little_is_refused(tmp_path: Path, changes: dict):
     with pytest.raises(DataError, match="register the data set again"):
-        DatasetIndex.open(altered(tmp_path, **changes))
+        ShardIndex.open(altered(tmp_path, **changes))
 
 
 @pytest.mark.parametrize("kind", ["offsets", "hashes"])
@@ -34,14 +34,14 @@ def test_a_torn_array_is_refused(tmp_path: Path, kind: str):
     (path,) = index.glob(f"{kind}-*.bin")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match="missing or torn"):
-        DatasetIndex.open(index)
+        ShardIndex.open(index)
 
 
 def test_an_array_that_is_gone_is_refused(tmp_path: Path):
     index = altered(tmp_path)
     next(index.glob("hashes-*.bin")).unlink()
     with pytest.raises(DataError, match="missing or torn"):
-        DatasetIndex.open(index)
+        ShardIndex.open(index)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null"])
@@ -49,17 +49,17 @@ def test_a_header_that_is_no_header_is_refused(tmp_path: Path, content: bytes):
     index = altered(tmp_path)
     (index / "index.json").write_bytes(content)
     with pytest.raises(DataError, match="register the data set again"):
-        DatasetIndex.open(index)
+        ShardIndex.open(index)
 
 
 def test_no_index_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="register the data set again"):
-        DatasetIndex.open(tmp_path / "nowhere")
+        ShardIndex.open(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("row", [-1, 2])
 def test_a_row_beyond_the_file_is_refused(tmp_path: Path, row: int):
-    index = DatasetIndex.open(altered(tmp_path))
+    index = ShardIndex.open(altered(tmp_path))
     with pytest.raises(IndexError, match="2 rows"):
         index.span(row)
     with pytest.raises(IndexError, match="2 rows"):
@@ -67,6 +67,6 @@ def test_a_row_beyond_the_file_is_refused(tmp_path: Path, row: int):
 
 
 def test_spans_of_many_rows_are_those_of_each(tmp_path: Path):
-    index = DatasetIndex.open(registered(tmp_path, [chat_row("x" * n) for n in range(50)]).index_path)
+    index = ShardIndex.open(registered(tmp_path, [chat_row("x" * n) for n in range(50)]).shards[0].index_path)
     rows = np.array([49, 0, 7, 7])
     assert [tuple(span) for span in index.spans(rows).tolist()] == [index.span(row) for row in rows.tolist()]
