@@ -6,11 +6,11 @@ doubled one finds nothing. Hence no result backend, early acknowledgement, one m
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, Literal
 
 import redis
 from celery import Celery
-from kombu.connection import Connection
 
 from core.signals.client import HINT_SECONDS, build_hint_client
 from core.signals.ringer import Ringer
@@ -25,6 +25,8 @@ WAKE_EXPIRES_SECONDS = 60
 def build_celery(redis_url: str) -> Celery:
     """Build the Celery application; it connects to nothing yet."""
     app = Celery("headrace", broker=broker_url(redis_url), set_as_current=False)
+    if redis_url.startswith("rediss://"):
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -89,7 +91,7 @@ class Queue:
         options: dict[str, Any] = {
             "socket_timeout": HINT_SECONDS, "socket_connect_timeout": HINT_SECONDS, "global_keyprefix": "headrace:",
         }
-        with Connection(self._app.conf.broker_url, transport_options=options, connect_timeout=1) as connection:
+        with self._app.connection_for_write(connect_timeout=HINT_SECONDS, transport_options=options) as connection:
             for name in names:
                 self._app.send_task(
                     RUN_NEXT, queue=name, connection=connection, retry=False, expires=WAKE_EXPIRES_SECONDS, ignore_result=True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 import time
 
 import pytest
@@ -25,6 +26,12 @@ def test_celery_takes_json_alone_and_keeps_no_results() -> None:
     assert not conf.task_acks_late
     assert conf.worker_prefetch_multiplier == 1
     assert conf.broker_connection_max_retries is None
+
+
+def test_a_tls_url_demands_a_certificate_that_is_checked() -> None:
+    connection = build_celery("rediss://host:6379/0").connection_for_write()
+    assert connection.ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    assert not build_celery("redis://host:6379/0").connection_for_write().ssl
 
 
 def test_a_ring_puts_one_wake_up_on_its_queue(bell_redis: Redis) -> None:
