@@ -115,17 +115,21 @@ class Client:
         part = target.with_name(target.name + ".part")
         count = 0
         try:
-            with self._http.stream("GET", path) as answer, part.open("wb") as out:
+            with self._http.stream("GET", path) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                     raise _refusal(answer)
-                for chunk in answer.iter_bytes():
-                    out.write(chunk)
-                    count += len(chunk)
-                    told(len(chunk))
+                with part.open("wb") as out:
+                    for chunk in answer.iter_bytes():
+                        count += out.write(chunk)
+                        told(len(chunk))
+            part.replace(target)
         except httpx.TransportError as error:
             raise self._away(error) from error
-        part.replace(target)
+        except OSError as error:
+            raise CommandRefused(f"{target} cannot be written ({error.strerror}); name a place that you may write to") from error
+        finally:
+            part.unlink(missing_ok=True)
         return count
 
     def events(self, job_id: str, *, after: str | None = None) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +63,8 @@ def serve(
         migrate.migrate(settings.sql_url)
         ledger = Ledger(settings.sql_url, durability="NORMAL", pool_size=2)
         speaker = Speaker()
-        free_leases(ledger, None, speaker)
+        if not settings.database_url:  # the lock on the home says that nobody else serves this ledger
+            free_leases(ledger, runs_no_more, speaker)
         house = House(build_parts(settings, ledger, speaker), speaker)
         house.listen()
         try:
@@ -100,7 +101,7 @@ def build_parts(settings: Settings, ledger: Ledger, speaker: Speaker) -> list[Pa
     def python(name: str, *arguments: str, stops_as: int, grace: float) -> Part:
         command = [sys.executable, "-m", *arguments]
         return Part(name, lambda: start_child(command, environment=environment), stops_as, grace,
-                    lambda pid: free_leases(ledger, [pid], speaker))
+                    lambda pid: free_leases(ledger, pid.__eq__, speaker))
 
     trainers = len(find_devices(settings.device))
     names = ["train"] if trainers == 1 else [f"train {number}" for number in range(trainers)]
@@ -118,20 +119,20 @@ def part_environment(settings: Settings) -> dict[str, str]:
             "PYTHONUNBUFFERED": "1"}
 
 
-def free_leases(ledger: Ledger, pids: Collection[int] | None, speaker: Speaker) -> None:
-    """End the leases of this host's workers that ran as one of `pids` (None: of all that run no more).
-
-    Away from the ledger nothing is ended: the leases lapse by themselves.
-    """
+def free_leases(ledger: Ledger, is_dead: Callable[[int], bool], speaker: Speaker) -> None:
+    """End the leases of this host's workers whose process `is_dead`; away from the ledger they lapse by themselves."""
     try:
         with ledger.write() as session:
             query = select(Worker).where(Worker.host == socket.gethostname(), Worker.stopped_at.is_(None))
-            for gone in session.scalars(query).all():
-                if gone.pid in pids if pids is not None else not Path(f"/proc/{gone.pid}").exists():
-                    claims.end_worker(session, gone.id)
+            for gone in [worker for worker in session.scalars(query).all() if is_dead(worker.pid)]:
+                claims.end_worker(session, gone.id)
     except Exception as error:
         speaker.say("serve", f"the leases of dead workers could not be ended ({error}); they lapse by themselves in "
                              "HEADRACE_LEASE_SECONDS")
+
+
+def runs_no_more(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
 
 
 def is_ready(settings: Settings) -> bool:
