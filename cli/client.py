@@ -127,7 +127,7 @@ class Client:
         except httpx.TransportError as error:
             raise self._away(error) from error
         except OSError as error:
-            raise CommandRefused(f"{target} cannot be written ({error.strerror}); name a place that you may write to") from error
+            raise CommandRefused(f"{target} cannot be written ({error.strerror}); name a place that you may write") from error
         finally:
             part.unlink(missing_ok=True)
         return count

@@ -161,9 +161,9 @@ class _Bar:
         colour = LEVELS.get(event.get("level", "info"))
         text = escape(describe_message(event))
         self._progress.console.print(f"[{colour}]{text}[/{colour}]" if colour else f"[dim]·[/dim] {text}", soft_wrap=True)
-        code = (event.get("data") or {}).get("code", "")
-        if code in PHASES:
-            self._progress.update(self._task, phase=PHASES[code])
+        data = event.get("data") or {}
+        if data.get("code") in PHASES:
+            self._progress.update(self._task, phase=PHASES[data["code"]], total=data.get("total_steps"))
 
     def _step(self, data: dict[str, Any]) -> None:
         self._pace.note(data["step"], time.monotonic())
