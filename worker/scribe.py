@@ -26,7 +26,7 @@ from core.logs import get_log
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
 from worker.away import REST_SECONDS, is_away
-from worker.reports import Alive, Line, PhaseChanged, RowSkipped, Sampled, Saved, Started, StepDone
+from worker.reports import Alive, Line, MemoryRecovered, PhaseChanged, RowSkipped, Sampled, Saved, Started, StepDone
 
 log = get_log(__name__)
 
@@ -159,6 +159,12 @@ class Scribe:
         elif isinstance(report, Sampled):
             events.append_message(session, job, code="sample.generated", message=f"Sample answers at step {report.step}",
                                   data={"step": report.step, "samples": report.samples}, now=now)
+        elif isinstance(report, MemoryRecovered):
+            events.append_message(
+                session, job, code="oom.recovered", level="warn", now=now,
+                message=f"Step {report.step} ran out of memory and is repeated with the same rows in "
+                        f"{report.micro_batches} micro-batches",
+                data={"step": report.step, "micro_batches": report.micro_batches, "limit_tokens": report.limit_tokens})
         elif isinstance(report, RowSkipped):
             self._write_skipped(session, job, report)
 

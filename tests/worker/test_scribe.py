@@ -18,7 +18,7 @@ from core.storage.artifacts import Artifacts
 from tests import factories
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.fake_steps import a_step
-from worker.reports import Alive, PhaseChanged, RowSkipped, Sampled, Saved, Started
+from worker.reports import Alive, MemoryRecovered, PhaseChanged, RowSkipped, Sampled, Saved, Started
 from worker.scribe import SKIPPED_ROWS_TOLD, Scribe, metrics_row, runs_of_steps
 
 
@@ -147,6 +147,14 @@ def test_skipped_rows_are_named_up_to_a_bound(sqlite_ledger: Ledger, tmp_path: P
         scribe.note(RowSkipped(step=1, source="chats", line=line, reason="no json"))
     scribe.close()
     assert told(sqlite_ledger, claim).count("row.skipped") == SKIPPED_ROWS_TOLD
+
+
+def test_a_step_that_ran_out_of_memory_is_told(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    scribe.note(MemoryRecovered(step=3, micro_batches=4, limit_tokens=256))
+    scribe.close()
+    assert "oom.recovered" in told(sqlite_ledger, claim)
 
 
 def test_the_phase_is_shown(sqlite_ledger: Ledger, tmp_path: Path) -> None:
