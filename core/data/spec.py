@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
-RowFormat = Literal["chat", "prompt_completion", "text"]
+RowFormat = Literal["chat", "prompt_completion", "text", "preference"]
 Part = Literal["train", "validation", "whole"]
 Overlong = Literal["truncate", "drop"]
 OnBadRow = Literal["fail", "skip"]
