@@ -30,7 +30,7 @@ def write_source(folder: Path, name: str, rows: Sequence[dict[str, Any] | str], 
     """Write and register rows; a text stands in the file as it is."""
     path, index_path = folder / f"{name}.jsonl", folder / f"{name}.index"
     path.write_text("".join((each if isinstance(each, str) else json.dumps(each)) + "\n" for each in rows))
-    report = build_index(path, index_path, row_format=row_format)
+    report = build_index(path, index_path, shape=row_format)
     return SourceSpec.of_file(name, str(path), str(index_path), row_format, report.sha256)
 
 

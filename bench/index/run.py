@@ -81,7 +81,7 @@ def measure_offsets(path: Path, _index: Path) -> dict[str, float]:
 def measure_register(path: Path, index: Path) -> dict[str, float]:
     from core.data.index import build_index
 
-    return _times(lambda: build_index(path, index, row_format="chat"))
+    return _times(lambda: build_index(path, index, shape="chat"))
 
 
 def measure_open(_path: Path, index: Path) -> float:
@@ -96,7 +96,7 @@ def measure_register_memory(path: Path, index: Path) -> int:
 
     before = _private_bytes()
     seen: list[int] = []
-    build_index(path, index, row_format="chat", on_progress=lambda _done: seen.append(_private_bytes()))
+    build_index(path, index, shape="chat", on_progress=lambda _done: seen.append(_private_bytes()))
     return max(seen) - before
 
 

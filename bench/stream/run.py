@@ -74,7 +74,7 @@ def _measure(megabytes: int, model: Path, tokenizer: str, asked: argparse.Namesp
 def _registered(megabytes: int, model: Path) -> StreamSpec:
     path, index_path = WORK / f"{megabytes}.jsonl", WORK / f"{megabytes}.index"
     write_rows(path, size_bytes=megabytes * 1_000_000)
-    report = build_index(path, index_path, row_format="chat")
+    report = build_index(path, index_path, shape="chat")
     source = SourceSpec.of_file("rows", str(path), str(index_path), "chat", report.sha256)
     return StreamSpec((source,), (MixtureEntry(1, (1.0,)),), seed=1, epochs=50, batch_size=BATCH_SIZE, max_length=MAX_LENGTH,
                       micro_batch_tokens=MICRO_BATCH_TOKENS, tokenizer_path=str(model), tokenizer_digest="")

@@ -1,4 +1,4 @@
-"""Register a file: `python -m core.data.register PATH INDEX_PATH [--format chat|prompt_completion|text]`.
+"""Register a file: `python -m core.data.register PATH INDEX_PATH [--shape SHAPE] [--columns JSON]`.
 
 Writes the index and tells on standard output, one JSON object a line: `{"bytes_done": …, "bytes": …}` about four times a
 second, and last `{"report": …}` (exit code 0) or `{"error": {"code": …, "message": …}}` (exit code 3). It runs as a
@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from core.data.index import build_index
-from core.data.index.rules import FORMATS
+from core.data.shapes import ASKED
 from core.errors import DataError, HeadraceError
 
 MEMORY_BYTES = 1536 << 20
@@ -31,11 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m core.data.register", description="Index a file of rows.")
     parser.add_argument("path", type=Path)
     parser.add_argument("index_path", type=Path)
-    parser.add_argument("--format", choices=FORMATS, default=None, help="found by the first good row when not given")
+    parser.add_argument("--shape", choices=ASKED, default=None, help="found by the first rows when not given")
+    parser.add_argument("--columns", type=orjson.loads, default=None, help="JSON: which field each part is read from")
     asked = parser.parse_args(arguments)
     _limit_memory()
     try:
-        report = build_index(asked.path, asked.index_path, row_format=asked.format, on_progress=_Progress(asked.path))
+        report = build_index(asked.path, asked.index_path, shape=asked.shape, columns=asked.columns,
+                             on_progress=_Progress(asked.path))
     except (HeadraceError, OSError, MemoryError) as error:
         _tell({"error": _described(error)})
         return REFUSED

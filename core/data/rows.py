@@ -12,7 +12,8 @@ from typing import Self
 
 import xxhash
 
-from core.data.index import DatasetIndex, RowFault, parse_row
+from core.data.index import DatasetIndex, RowFault, ShardIndex, parse_object
+from core.data.shapes import RowShape, open_shape, unknown_shape
 from core.data.sources import open_shard
 from core.data.spec import Row, RowRef, SourceSpec
 from core.errors import DataError
@@ -34,6 +35,11 @@ def open_index(spec: SourceSpec) -> DatasetIndex:
     return DatasetIndex.open(*(shard.index_path for shard in spec.shards))
 
 
+def _shape_of(shard: ShardIndex) -> RowShape | None:
+    """The shape that a shard's rows were checked by; None for a shard without a row that has any."""
+    return open_shape(shard.report.shape) if shard.report.shape else None
+
+
 class RowReader:
     """Holds the sources of a stream and their indexes open."""
 
@@ -42,6 +48,7 @@ class RowReader:
         self._open = ExitStack()
         try:
             self.indexes = tuple(open_index(spec) for spec in self._specs)
+            self._shapes = tuple(tuple(map(_shape_of, index.shards)) for index in self.indexes)
             self._shards = tuple(
                 tuple(self._open.enter_context(open_shard(shard, source=spec.name)) for shard in spec.shards)
                 for spec in self._specs)
@@ -51,13 +58,16 @@ class RowReader:
 
     def read(self, ref: RowRef) -> Row:
         """Read and check one row; raise BadRow when it cannot be used."""
-        spec, index = self._specs[ref.source], self.indexes[ref.source]
+        index = self.indexes[ref.source]
         shard, start, end = index.span(ref.row)
         raw = self._shards[ref.source][shard].read(start, end)
         if xxhash.xxh3_64_intdigest(raw) & 0xFFFF != index.hash(ref.row):
             raise self._bad(ref, "the row changed after the data set was registered; register it again", "row_changed")
         try:
-            return Row(ref, parse_row(raw, spec.format, index.shards[shard].report.layout))
+            value, shape = parse_object(raw, index.shards[shard].report.layout), self._shapes[ref.source][shard]
+            if shape is None:
+                raise unknown_shape(value)
+            return Row(ref, shape.canonical(value))
         except RowFault as fault:
             raise self._bad(ref, fault.message, fault.code) from None
 

@@ -34,7 +34,7 @@ def registered(folder: Path, rows: list[Any] | None = None) -> SourceSpec:
     file = folder / "rows.jsonl"
     lines = [row if isinstance(row, bytes) else orjson.dumps(row) for row in (chat_rows(40) if rows is None else rows)]
     file.write_bytes(b"\n".join(lines) + b"\n")
-    build_index(file, folder / "index", row_format="chat")
+    build_index(file, folder / "index", shape="chat")
     return SourceSpec.of_file("rows", str(file), str(folder / "index"), "chat", hashlib.sha256(file.read_bytes()).hexdigest())
 
 

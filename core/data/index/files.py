@@ -6,8 +6,10 @@
     INDEX_PATH/blanks-TAG.bin      uint16 a row: blank lines before it; empty when the file has none
     INDEX_PATH/gaps-TAG.bin        three int64 for each row whose gap or blank lines need more than 16 bits: row, gap, blanks
     INDEX_PATH/faulty-TAG.bin      int64 a faulty row, in order: its number
+    INDEX_PATH/contents-TAG.bin    uint64: how many zero bits a hash must end in to be kept, then such hashes (few): by them
+                                   duplicates are counted over several files
 
-All little-endian: 10 bytes a row, 12 with blank lines. Each build writes arrays under a tag of its own and then replaces
+All little-endian: 10.5 bytes a row, 12.5 with blank lines. Each build writes arrays under a tag of its own and then replaces
 `index.json`, which alone says which arrays count; the others are cleared away by the next build. Two builds of one index
 exclude each other by a lock on the folder, which the kernel lets go with the process.
 """
@@ -27,12 +29,14 @@ import orjson
 
 from core.errors import Conflict
 
-VERSION = 1
+VERSION = 2
 HEADER = "index.json"
 OFFSET_BITS = 48
 SATURATED = (1 << 16) - 1
 """A gap or a count of blank lines that stands in `gaps` because it needs more than 16 bits."""
-KINDS = {"offsets": "<u8", "hashes": "<u2", "blanks": "<u2", "gaps": "<i8", "faulty": "<i8"}
+KINDS = {"offsets": "<u8", "hashes": "<u2", "blanks": "<u2", "gaps": "<i8", "faulty": "<i8", "contents": "<u8"}
+LEAST_CONTENTS, MOST_CONTENTS = 1 << 10, 1 << 16
+"""Hashes kept in `contents`: at most one for 16 rows, between these."""
 
 
 class IndexWriter:

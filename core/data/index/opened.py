@@ -34,6 +34,8 @@ class ShardIndex:
         self._words = arrays["offsets"].values
         self.hashes = arrays["hashes"].values
         """uint16, shape (rows,): low bits of the xxh3 of each row's bytes."""
+        self.contents = arrays["contents"].values
+        """uint64: what `DuplicateCount.from_array` takes."""
         self._blanks = arrays["blanks"].values
         self._wide = arrays["gaps"].values.reshape(-1, 3)
         self._looked_up = 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from core.data.index.duplicates import Duplicates
 from core.data.index.rules import Layout
 from core.data.spec import RowFormat
 
@@ -19,6 +20,10 @@ class Fault:
     code: str
     message: str
     """Names the line, the reason and the remedy."""
+    reason: str = ""
+    remedy: str = ""
+    file: str = ""
+    """The shard that the line lies in, where a version has several."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class IndexReport:
     """The first of them."""
     fault_counts: dict[str, int]
     lengths: LengthStatistics
+    shape: dict[str, Any] | None = None
+    """What the rows look like, as `RowShape.to_json` tells it: its name, the field of each part, the names of roles."""
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    is_whole: bool = True
+    """False when the pass ended early, since nearly all rows are faulty."""
 
     @property
     def good(self) -> int:
@@ -65,7 +75,10 @@ class IndexReport:
         lengths = told["lengths"]
         histogram = tuple((limit, rows) for limit, rows in lengths["histogram"])
         faults = tuple(Fault(**fault) for fault in told["faults"])
-        return cls(**{**told, "faults": faults, "lengths": LengthStatistics(**{**lengths, "histogram": histogram})})
+        return cls(**{
+            **told, "faults": faults, "lengths": LengthStatistics(**{**lengths, "histogram": histogram}),
+            "duplicates": Duplicates(**told.get("duplicates") or {}),
+        })
 
 
 class LengthCount:

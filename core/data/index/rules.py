@@ -1,170 +1,103 @@
-"""What a row must be: its bytes come in, its parsed value goes out, or a `RowFault` that says what to change.
+"""What a row must be: its bytes come in, its canonical value goes out, or a `RowFault` that says what to change.
 
-A row of the ordinary shape passes a handful of cheap comparisons (`is_ordinary`); only a row that fails them is walked
-through by the rules that explain. The two agree: what is ordinary has no fault.
+Two steps: bytes become an object (here), and the object a canonical value by the rules of its shape (`core.data.shapes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import orjson
 
-from core.data.index.chat import check_chat, is_ordinary_chat
-from core.data.index.faults import RowFault, kind_of
 from core.data.index.lines import MAX_ROW_BYTES
-from core.data.spec import RowFormat
+from core.data.shapes import RowFault, RowShape, kind_of
 
-__all__ = ["FORMATS", "Layout", "RowFault", "find_format", "is_ordinary", "parse_row"]
+__all__ = ["Layout", "RowFault", "broken_row", "code_of_broken", "not_an_object", "parse_object", "parse_row", "too_long"]
 
 Layout = Literal["jsonl", "lines"]
 """How rows stand in a file: one JSON object a line, or one bare text a line."""
 
-FORMATS: tuple[RowFormat, ...] = ("chat", "prompt_completion", "text")
+
+def parse_row(raw: bytes, shape: RowShape, layout: Layout = "jsonl") -> dict[str, Any]:
+    """Parse one row, check it by the rules of its shape and give its canonical value; raise RowFault."""
+    return shape.canonical(parse_object(raw, layout))
 
 
-def parse_row(raw: bytes, row_format: RowFormat, layout: Layout = "jsonl") -> dict[str, Any]:
-    """Parse one row and check it by the rules of its format; raise RowFault with the reason and the remedy."""
-    value = _parsed(raw, layout)
-    _CHECKS[row_format](value)
-    return value
-
-
-def find_format(value: Any) -> RowFormat | None:
-    """Tell a row's format by its fields, or None when it has those of no format."""
-    if not isinstance(value, dict):
-        return None
-    if "messages" in value:
-        return "chat"
-    if "prompt" in value and "completion" in value:
-        return "prompt_completion"
-    return "text" if "text" in value else None
-
-
-def is_ordinary(row_format: RowFormat) -> Callable[[Any], bool]:
-    """Give the cheap test of a format: True only for values that `parse_row` accepts."""
-    return _ORDINARY[row_format]
+def parse_object(raw: bytes, layout: Layout = "jsonl") -> dict[str, Any]:
+    """Parse one row without the rules of a shape; raise RowFault with the reason and the remedy."""
+    if len(raw) > MAX_ROW_BYTES:
+        raise too_long(len(raw))
+    try:
+        value = {"text": raw.decode()} if layout == "lines" else orjson.loads(raw)
+    except (ValueError, MemoryError) as error:
+        raise broken_row(raw, error) from None
+    if isinstance(value, dict):
+        return value
+    raise not_an_object(value)
 
 
 def too_long(length_bytes: int) -> RowFault:
-    return RowFault(
-        "row_too_long",
-        f"the row has {length_bytes:,} bytes; at most {MAX_ROW_BYTES:,} are read; "
-        "split it into several rows, or check that rows end with a line feed",
-    )
+    return RowFault("row_too_long", f"the row has {length_bytes:,} bytes; at most {MAX_ROW_BYTES:,} are read",
+                    "split it into several rows, or check that rows end with a line feed")
 
 
-def unknown_format() -> RowFault:
-    return RowFault(
-        "unknown_format",
-        "the row has none of the fields that tell a format; give it messages (chat), prompt and completion, or text",
-    )
+def not_an_object(value: Any) -> RowFault:
+    return RowFault("not_an_object", f"the row is {kind_of(value)}; each line must be one JSON object",
+                    "write every row as its own object on its own line, without a list around them")
 
 
-def parse_json(raw: bytes) -> dict[str, Any]:
-    """Parse a row of JSON Lines without the rules of a format; raise RowFault."""
-    return _parsed(raw, "jsonl")
+def broken_row(raw: bytes, error: ValueError | MemoryError) -> RowFault:
+    """Name the cause for which bytes are no JSON object, or no text; `error` is the parser's."""
+    code = code_of_broken(raw, error)
+    if isinstance(error, orjson.JSONDecodeError) and code not in ("invalid_utf8", "too_deep"):
+        return _broken_json(raw, error, code)
+    return _FAULTS[code](raw)
 
 
-def _parsed(raw: bytes, layout: Layout) -> dict[str, Any]:
-    if len(raw) > MAX_ROW_BYTES:
-        raise too_long(len(raw))
-    if layout == "lines":
-        return {"text": _decoded(raw)}
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise _explained(raw, error.msg, error.pos) from None
-    except MemoryError:
-        raise RowFault(
-            "row_too_long", "the row needs more memory than one row may take; split it into several rows"
-        ) from None
-    if isinstance(value, dict):
-        return value
-    raise RowFault(
-        "not_an_object",
-        f"the row is {kind_of(value)}; each line must be one JSON object; "
-        "write every row as its own object on its own line, without a list around them",
-    )
-
-
-def _decoded(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise RowFault(
-            "invalid_utf8",
-            f"byte {error.start + 1:,} of the line is not UTF-8; convert the file to UTF-8",
-        ) from None
-
-
-def _explained(raw: bytes, reason: str, position: int) -> RowFault:
-    """Name the cause for which a line is no JSON; the reason is the parser's."""
-    text = _decoded(raw)
-    reason = reason.partition(": line")[0]
+def code_of_broken(raw: bytes, error: ValueError | MemoryError) -> str:
+    """Tell the kind of the fault alone, cheaply: a file may have millions of such rows."""
+    if not isinstance(error, orjson.JSONDecodeError):
+        return "row_too_long" if isinstance(error, MemoryError) else "invalid_utf8"
+    reason = error.msg
+    if "UTF-8" in reason:
+        return "invalid_utf8"
     if "depth" in reason or "ecursion" in reason:
-        return RowFault("too_deep", "lists or objects lie more than 1,024 deep in the row; flatten it")
+        return "too_deep"
     if "surrogate" in reason:
-        return RowFault(
-            "lone_surrogate",
-            f"character {position + 1:,} is half of a surrogate pair, which is no text; "
-            "remove it, or write the whole pair",
-        )
+        return "lone_surrogate"
+    if "infinity" in reason or raw[error.pos : error.pos + 9].lstrip(b"-").startswith((b"NaN", b"Infinity")):
+        return "number_not_finite"
+    return "broken_json"
+
+
+def _broken_json(raw: bytes, error: orjson.JSONDecodeError, code: str) -> RowFault:
+    text, position = raw.decode(errors="replace"), error.pos + 1
+    if code == "broken_json" and text[error.pos : error.pos + 9].lstrip("-").startswith(("NaN", "Infinity")):
+        code = "number_not_finite"  # the cheap look counts bytes, the parser characters
+    if code == "lone_surrogate":
+        return RowFault(code, f"character {position:,} is half of a surrogate pair, which is no text",
+                        "remove it, or write the whole pair")
+    if code == "number_not_finite":
+        return RowFault(code, f"character {position:,} starts a number that JSON cannot hold (NaN, infinite or too great)",
+                        "replace it by a finite number or null")
     if text.strip() in ("{", "[", "[{"):
-        return RowFault(
-            "broken_json",
-            f"the line holds nothing but {text.strip()!r}, as in JSON that is indented; "
-            "write each object whole on one line, without a list around them",
-        )
-    found = text[position : position + 9].lstrip("-")
-    if "infinity" in reason or found.startswith(("NaN", "Infinity")):
-        return RowFault(
-            "number_not_finite",
-            f"character {position + 1:,} starts a number that JSON cannot hold (NaN, infinite or too great); "
-            "replace it by a finite number or null",
-        )
-    return RowFault(
-        "broken_json",
-        f"the line is no JSON ({reason}, at character {position + 1:,}); "
-        "write one whole JSON object a line, with line breaks inside strings as \\n",
-    )
+        return RowFault(code, f"the line holds nothing but {text.strip()!r}, as in JSON that is indented",
+                        "write each object whole on one line, without a list around them")
+    return RowFault(code, f"the line is no JSON ({error.msg.partition(': line')[0]}, at character {position:,})",
+                    "write one whole JSON object a line, with line breaks inside strings as \\n")
 
 
-def _check_texts(*names: str) -> Callable[[dict[str, Any]], None]:
-    def check(row: dict[str, Any]) -> None:
-        for name in names:
-            if name not in row:
-                raise RowFault(
-                    "missing_field", f"the row has no field {name!r}; add it, as a string"
-                )
-            if not isinstance(row[name], str):
-                raise RowFault(
-                    "wrong_type", f"{name} is {kind_of(row[name])}; it must be a string; write its text"
-                )
-        if not row[names[-1]]:
-            raise RowFault("nothing_to_train_on", f"{names[-1]} is empty, so there is nothing to train on; fill it in")
-
-    return check
+def _not_utf8(raw: bytes) -> RowFault:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return RowFault("invalid_utf8", f"byte {error.start + 1:,} of the line is not UTF-8", "convert the file to UTF-8")
+    return RowFault("invalid_utf8", "the line is not UTF-8", "convert the file to UTF-8")
 
 
-def _is_ordinary_pair(row: Any) -> bool:
-    return type(row) is dict and type(row.get("prompt")) is str and type(row.get("completion")) is str and bool(
-        row["completion"]
-    )
-
-
-def _is_ordinary_text(row: Any) -> bool:
-    return type(row) is dict and type(row.get("text")) is str and bool(row["text"])
-
-
-_CHECKS: dict[RowFormat, Callable[[dict[str, Any]], None]] = {
-    "chat": check_chat,
-    "prompt_completion": _check_texts("prompt", "completion"),
-    "text": _check_texts("text"),
-}
-_ORDINARY: dict[RowFormat, Callable[[Any], bool]] = {
-    "chat": is_ordinary_chat,
-    "prompt_completion": _is_ordinary_pair,
-    "text": _is_ordinary_text,
+_FAULTS = {
+    "invalid_utf8": _not_utf8,
+    "too_deep": lambda _raw: RowFault("too_deep", "lists or objects lie more than 1,024 deep in the row", "flatten it"),
+    "row_too_long": lambda _raw: RowFault("row_too_long", "the row needs more memory than one row may take",
+                                          "split it into several rows"),
 }

@@ -23,5 +23,5 @@ def write_jsonl(path: Path, rows: list) -> Path:
 def registered(folder: Path, rows: list, *, name: str = "rows", row_format: RowFormat = "chat") -> SourceSpec:
     """Write rows, index them, and give the source that reads them."""
     path = write_jsonl(folder / f"{name}.jsonl", rows)
-    report = build_index(path, folder / f"{name}.index", row_format=row_format)
+    report = build_index(path, folder / f"{name}.index", shape=row_format)
     return SourceSpec.of_file(name, str(path), str(folder / f"{name}.index"), row_format, report.sha256)

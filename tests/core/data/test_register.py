@@ -27,9 +27,9 @@ def test_progress_comes_first_and_the_report_last(tmp_path: Path):
     assert IndexReport.from_json(told[-1]["report"]) == ShardIndex.open(tmp_path / "index").report
 
 
-def test_a_format_may_be_given(tmp_path: Path):
+def test_a_shape_may_be_given(tmp_path: Path):
     path = write_jsonl(tmp_path / "rows.jsonl", [chat_row()])
-    _, told = register(path, tmp_path / "index", "--format", "text")
+    _, told = register(path, tmp_path / "index", "--shape", "text")
     assert told[-1]["report"]["fault_counts"] == {"missing_field": 1, "no_good_row": 1}
 
 

@@ -64,7 +64,7 @@ def test_a_source_that_cannot_be_opened_lets_go_of_the_others(tmp_path: Path):
 
 
 def test_row_values_are_those_of_the_file(tmp_path: Path):
-    row = chat_row("\u2028 ü ☔ \x00 \\ \"", answer="\n\t")
+    row = chat_row("\u2028 ü ☔ \x00 \\ \"", answer="\n\t.")
     with RowReader([registered(tmp_path, [orjson.dumps(row)])]) as reader:
         assert reader.read(RowRef(0, 0)).value == row
 

@@ -65,11 +65,12 @@ def test_only_the_first_faults_are_told_and_all_are_counted(tmp_path: Path):
 def test_format_is_that_of_the_first_row_that_has_one(tmp_path: Path, row: dict, found: str):
     report, index = indexed(tmp_path, b'{"id": 1}\n' + orjson.dumps(row) + b"\n")
     assert (report.format, index.faulty.tolist()) == (found, [0])
-    assert report.faults[0].code == "unknown_format"
+    assert report.faults[0].code == "missing_field"
+    assert report.faults[0].remedy.endswith("fields found: id")
 
 
 def test_a_format_that_is_given_holds(tmp_path: Path):
-    report, _ = indexed(tmp_path, orjson.dumps({"text": "a"}), row_format="chat")
+    report, _ = indexed(tmp_path, orjson.dumps({"text": "a"}), shape="chat")
     assert [fault.code for fault in report.faults] == ["missing_field", "no_good_row"]
 
 
@@ -85,8 +86,9 @@ def test_a_file_without_a_good_row_says_so(tmp_path: Path, content: bytes, code:
 @pytest.mark.parametrize("name, row_format", [("lines.txt", None), ("lines.txt", "text"), ("lines", "text")])
 def test_bare_lines_are_rows_of_text(tmp_path: Path, name: str, row_format):
     (tmp_path / name).write_bytes("first line\r\n\nzweite Zeile ü\n\xa0\n".encode() + b"\xff\n")
-    report = build_index(tmp_path / name, tmp_path / "index", row_format=row_format)
-    assert (report.format, report.layout, report.rows, report.fault_counts) == ("text", "lines", 4, {"invalid_utf8": 1})
+    report = build_index(tmp_path / name, tmp_path / "index", shape=row_format)
+    assert (report.format, report.layout, report.rows, report.fault_counts) == (
+        "text", "lines", 4, {"nothing_to_train_on": 1, "invalid_utf8": 1})
 
 
 def test_objects_in_a_txt_file_are_objects(tmp_path: Path):
@@ -118,7 +120,7 @@ def test_many_blank_lines_keep_lines_and_spans(tmp_path: Path):
 def test_an_index_takes_at_most_twelve_bytes_a_row(tmp_path: Path):
     indexed(tmp_path, (GOOD + b"\n\n") * 2000)
     arrays = sum(path.stat().st_size for path in (tmp_path / "index").glob("*.bin"))
-    assert arrays <= 12 * 2000
+    assert arrays <= 12 * 2000 + 8 * (1 << 10) + 8
 
 
 def test_lengths_are_told_without_keeping_them(tmp_path: Path):
@@ -147,7 +149,7 @@ def test_building_again_replaces_the_index_and_clears_the_old_one_away(tmp_path:
     (tmp_path / "index" / "offsets-left.bin").write_bytes(b"left by a kill")
     _, index = indexed(tmp_path, GOOD + b"\n" + GOOD)
     assert (index.rows, old.rows, old.span(0)) == (2, 1, (0, len(GOOD)))
-    assert len(list((tmp_path / "index").iterdir())) == 6
+    assert len(list((tmp_path / "index").iterdir())) == 7
 
 
 def test_a_build_that_fails_leaves_the_old_index_and_no_files(tmp_path: Path):
@@ -180,7 +182,7 @@ def test_a_build_killed_in_the_middle_leaves_the_old_index(tmp_path: Path):
     process.stdout.close()
     assert ShardIndex.open(tmp_path / "index").rows == 1
     assert build_index(tmp_path / "rows.jsonl", tmp_path / "index").rows == 1
-    assert len(list((tmp_path / "index").iterdir())) == 6
+    assert len(list((tmp_path / "index").iterdir())) == 7
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "."])

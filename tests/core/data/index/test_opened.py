@@ -18,7 +18,7 @@ def altered(folder: Path, **changes: object) -> Path:
 
 
 def test_an_index_of_another_version_is_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="has version 7 and this program reads version 1; register the data set again"):
+    with pytest.raises(DataError, match="has version 7 and this program reads version 2; register the data set again"):
         ShardIndex.open(altered(tmp_path, version=7))
 
 

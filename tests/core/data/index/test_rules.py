@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data.index import RowFault, parse_row
-from core.data.index.rules import FORMATS, is_ordinary
-from core.data.spec import RowFormat
+from core.data.shapes import SHAPES, Columns, RowShape, candidates
 from tests.core.data.rows_on_disk import chat_row
 
 USER = {"role": "user", "content": "Where does the water come from?"}
@@ -15,10 +14,14 @@ CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 TOOL = {"type": "function", "function": {"name": "gauge", "parameters": {"type": "object"}}}
 
 
-def fault_of(row: object, row_format: RowFormat = "chat") -> RowFault:
+def shape_of(name: str) -> RowShape:
+    return candidates(name, Columns())[0]
+
+
+def fault_of(row: object, shape: str = "chat") -> RowFault:
     raw = row if isinstance(row, bytes) else orjson.dumps(row)
     with pytest.raises(RowFault) as caught:
-        parse_row(raw, row_format)
+        parse_row(raw, shape_of(shape))
     return caught.value
 
 
@@ -29,8 +32,6 @@ def fault_of(row: object, row_format: RowFormat = "chat") -> RowFault:
     [USER, {**ANSWER, "weight": 0}, USER, {**ANSWER, "weight": 1}],
     [USER, CALLING, {"role": "tool", "tool_call_id": "c1", "content": "2 m"}, ANSWER],
     [USER, {"role": "assistant", "tool_calls": [CALL]}],
-    [USER, {"role": "assistant", "content": None, "function_call": {"name": "gauge", "arguments": "{}"}}],
-    [USER, {"role": "function", "name": "gauge", "content": "2 m"}, ANSWER],
     [{"role": "user", "content": [{"type": "text", "text": "Where?"}, {"type": "text", "text": "When?"}]}, ANSWER],
     [{**USER, "name": "miller"}, {**ANSWER, "name": None}],
     [USER, {**ANSWER, "reasoning_content": "It flows downhill."}],
@@ -38,7 +39,7 @@ def fault_of(row: object, row_format: RowFormat = "chat") -> RowFault:
 ])
 def test_whole_conversations_are_accepted(messages: list):
     row = {"messages": messages, "tools": [TOOL], "parallel_tool_calls": False, "id": 7}
-    assert parse_row(orjson.dumps(row), "chat") == row
+    assert parse_row(orjson.dumps(row), shape_of("chat")) == row
 
 
 @pytest.mark.parametrize("row, code, words", [
@@ -49,7 +50,8 @@ def test_whole_conversations_are_accepted(messages: list):
     ({"messages": ["hi"]}, "wrong_type", r"messages\[0\] is a string"),
     ({"messages": [{"content": "hi"}]}, "missing_field", r"messages\[0\].role is missing"),
     ({"messages": [{"role": [], "content": "hi"}]}, "wrong_type", r"messages\[0\].role is a list"),
-    ({"messages": [USER, {"role": "bot", "content": "hi"}]}, "wrong_role", r"messages\[1\].role is 'bot'; use one of"),
+    ({"messages": [USER, {"role": "bot", "content": "hi"}]}, "wrong_role",
+     r"messages\[1\].role is 'bot'; did you mean 'assistant'\? use one of"),
     ({"messages": [{"role": "user"}, ANSWER]}, "missing_field", r"messages\[0\] has no content"),
     ({"messages": [USER, {"role": "assistant", "content": None}]}, "wrong_type", "only beside tool_calls"),
     ({"messages": [{"role": "user", "content": 3}, ANSWER]}, "wrong_type", "content is a number"),
@@ -66,11 +68,12 @@ def test_whole_conversations_are_accepted(messages: list):
     ({"messages": [{**USER, "name": 1}, ANSWER]}, "wrong_type", "name is a number"),
     ({"messages": [{**USER, "tool_calls": [CALL]}, ANSWER]}, "wrong_tool_call", "only the assistant calls tools"),
     ({"messages": [USER, {**CALLING, "tool_calls": []}]}, "wrong_tool_call", "at least one call"),
-    ({"messages": [USER, {**CALLING, "tool_calls": [{"id": "c1"}]}]}, "wrong_tool_call", r"tool_calls\[0\] must be"),
+    ({"messages": [USER, {**CALLING, "tool_calls": [{"id": "c1"}]}]}, "wrong_tool_call",
+     r"tool_calls\[0\] is no call; it must be"),
     ({"messages": [USER, {**CALLING, "tool_calls": [{**CALL, "function": {"name": "g", "arguments": "{"}}]}]},
      "wrong_tool_call", "arguments holds no JSON"),
     ({"messages": [USER, ANSWER], "tools": {}}, "wrong_tool", "tools is an object"),
-    ({"messages": [USER, ANSWER], "tools": [{}]}, "wrong_tool", r"tools\[0\] must be"),
+    ({"messages": [USER, ANSWER], "tools": [{}]}, "wrong_tool", r"tools\[0\] is no tool; it must be"),
     ({"messages": [USER, ANSWER], "parallel_tool_calls": 1}, "wrong_type", "write true or false"),
     ({"messages": [USER, ANSWER], "functions": "f"}, "wrong_type", "functions is a string"),
 ])
@@ -94,15 +97,15 @@ def test_what_is_no_json_object_is_named(raw: bytes, code: str):
     assert fault_of(raw).code == code
 
 
-@pytest.mark.parametrize("row, row_format, code", [
+@pytest.mark.parametrize("row, shape, code", [
     ({"prompt": "a"}, "prompt_completion", "missing_field"),
     ({"prompt": "a", "completion": 1}, "prompt_completion", "wrong_type"),
     ({"prompt": "a", "completion": ""}, "prompt_completion", "nothing_to_train_on"),
     ({"text": None}, "text", "wrong_type"),
     ({"text": ""}, "text", "nothing_to_train_on"), ({}, "text", "missing_field"),
 ])
-def test_a_broken_rule_of_the_simpler_formats_is_named(row: dict, row_format: RowFormat, code: str):
-    assert fault_of(row, row_format).code == code
+def test_a_broken_rule_of_the_simpler_formats_is_named(row: dict, shape: str, code: str):
+    assert fault_of(row, shape).code == code
 
 
 def test_indented_json_is_recognised():
@@ -110,7 +113,7 @@ def test_indented_json_is_recognised():
 
 
 def test_a_bare_line_is_a_text():
-    assert parse_row(b'  {"not": "parsed"}', "text", "lines") == {"text": '  {"not": "parsed"}'}
+    assert parse_row(b'  {"not": "parsed"}', shape_of("text"), "lines") == {"text": '  {"not": "parsed"}'}
 
 
 def test_a_message_shows_a_value_only_escaped_and_cut():
@@ -130,13 +133,14 @@ JSON = st.recursive(
 )
 
 
-@given(value=JSON, row_format=st.sampled_from(FORMATS))
-def test_any_value_is_accepted_or_named_and_the_ordinary_is_accepted(value: object, row_format):
+@given(value=JSON, name=st.sampled_from(SHAPES))
+def test_any_value_is_accepted_or_named_and_the_ordinary_is_accepted(value: object, name):
+    shape = shape_of(name)
     try:
-        is_accepted = parse_row(orjson.dumps(value), row_format) == value
+        is_accepted = bool(parse_row(orjson.dumps(value), shape))
     except RowFault:
         is_accepted = False
-    assert is_accepted or not is_ordinary(row_format)(value)
+    assert is_accepted or not shape.fits(value)
 
 
 @given(messages=st.lists(st.fixed_dictionaries({}, optional={
@@ -146,9 +150,9 @@ def test_any_value_is_accepted_or_named_and_the_ordinary_is_accepted(value: obje
 }), max_size=4))
 def test_the_cheap_test_of_chat_lets_no_faulty_row_pass(messages: list):
     row = {"messages": messages}
-    if is_ordinary("chat")(row):
-        assert parse_row(orjson.dumps(row), "chat") == row
+    if shape_of("chat").fits(row):
+        assert parse_row(orjson.dumps(row), shape_of("chat")) == row
 
 
 def test_a_plain_conversation_takes_the_cheap_way():
-    assert is_ordinary("chat")(chat_row())
+    assert shape_of("chat").fits(chat_row())
