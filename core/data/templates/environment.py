@@ -13,6 +13,7 @@ The `{% generation %}` block wraps what it holds in `GENERATION_OPEN` and `GENER
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from typing import Any
 
@@ -36,6 +37,12 @@ def compile_template(source: str) -> jinja2.Template:
     return _environment().from_string(source)
 
 
+def parse_template(source: str) -> nodes.Template:
+    """The syntax tree of a chat template; raises jinja2's TemplateSyntaxError."""
+    return _environment().parse(source)
+
+
+@functools.cache
 def _environment() -> jinja2.Environment:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, jinja2.ext.loopcontrols]

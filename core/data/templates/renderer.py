@@ -8,8 +8,9 @@ from typing import Any
 
 import jinja2
 
-from core.data.templates.environment import MARKS_GENERATION, compile_template
+from core.data.templates.environment import MARKS_GENERATION, compile_template, parse_template
 from core.data.templates.messages import Message
+from core.data.templates.proof import writes_contents_only
 from core.data.templates.refusal import RowRefused
 from core.errors import DataError, shown
 
@@ -27,6 +28,8 @@ class Renderer:
         except jinja2.TemplateSyntaxError as error:
             raise DataError(f"the chat template of {folder} does not compile (line {error.lineno}: {error.message}); "
                             "repair the model's chat_template.jinja") from error
+        self.is_proven = writes_contents_only(parse_template(source))
+        """Whether the template does nothing with the contents of an ordinary conversation but to write them."""
         self._special_tokens = special_tokens
         self.source = source
         self.has_generation_marks = _GENERATION.search(source) is not None
