@@ -60,7 +60,7 @@ class BatchMaker:
             step=due.step, epoch=due.epoch, position=due.position,
             micro_batches=pack([each.tokens for each in examples], budget_tokens=self._share.micro_batch_tokens),
             rows=tuple(each.tokens.ref for each in examples),
-            trained_tokens=sum(int(slot.tokens.loss_mask.sum()) for slot in slots if isinstance(slot, Encoded)),
+            trained_tokens=sum(slot.trained for slot in slots if isinstance(slot, Encoded)),
             holes=tuple(slot for slot in mine if isinstance(slot, Hole)),
             truncated=sum(each.is_truncated for each in examples),
         )

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+
 from core.data.batches import BatchMaker, Share
+from core.data.pipeline.meeting import MakeExamples, Tokenizing, meet, some_examples
 from core.data.pipeline.planning import make_orders, make_plan, make_schedule
 from core.data.pipeline.stream import Stream
 from core.data.rows import RowReader
-from core.data.spec import RowFormat, StreamSpec
+from core.data.spec import Example, Row, RowFormat, SourceSpec, StreamSpec
 from core.data.templates import RowTemplate, open_template
-from core.data.tokens import RowEncoder, open_encoder
+from core.data.tokens import RowEncoder, TextEncoder
 
 
 def open_stream(spec: StreamSpec) -> Stream:
-    """Open the tokenizer, the templates, the files and their indexes; raises DataError for what cannot be opened."""
-    encoder = open_encoder(spec.tokenizer_path)
-    templates: dict[RowFormat, RowTemplate] = {
-        source.format: open_template(spec.tokenizer_path, row_format=source.format, control_tokens=encoder.control_tokens,
-                                     front=encoder.front)
-        for source in spec.sources
-    }
-    rows = RowEncoder(encoder, max_length=spec.max_length, overlong=spec.overlong)
-    share = Share(spec.rank, spec.ranks, spec.micro_batch_tokens)
-    reader = RowReader(spec.sources)
-    try:
+    """Open the files and their indexes, the tokenizer, the templates; raises DataError for what cannot be opened."""
+    with ExitStack() as opened:
+        reader = opened.enter_context(RowReader(spec.sources))
         orders = make_orders(spec, reader.indexes)
         schedule = make_schedule(spec, orders)
-    except BaseException:
-        reader.close()
-        raise
-    maker = BatchMaker(reader, templates, rows, sources=spec.sources, on_bad_row=spec.on_bad_row, share=share)
-    return Stream(make_plan(schedule, orders), schedule, orders, maker, mixture=spec.mixture, reader=reader)
+        tokenizing = meet(spec, reader, _examples_of(spec))
+        rows = RowEncoder(tokenizing.reference, max_length=spec.max_length, overlong=spec.overlong, fast=tokenizing.fast)
+        templates: dict[RowFormat, RowTemplate] = {
+            source.format: _template(spec, source.format, tokenizing) for source in spec.sources}
+        share = Share(spec.rank, spec.ranks, spec.micro_batch_tokens)
+        maker = BatchMaker(reader, templates, rows, sources=spec.sources, on_bad_row=spec.on_bad_row, share=share)
+        opened.pop_all()
+    return Stream(make_plan(schedule, orders), schedule, orders, maker, mixture=spec.mixture, reader=reader,
+                  warnings=tokenizing.warnings)
+
+
+def _template(spec: StreamSpec, row_format: RowFormat, tokens: Tokenizing | TextEncoder) -> RowTemplate:
+    return open_template(spec.tokenizer_path, row_format=row_format, control_tokens=tokens.control_tokens, front=tokens.front)
+
+
+def _examples_of(spec: StreamSpec) -> MakeExamples:
+    def make(source: SourceSpec, encoder: TextEncoder, rows: Sequence[Row]) -> list[Example]:
+        return some_examples(rows, _template(spec, source.format, encoder).example)
+
+    return make

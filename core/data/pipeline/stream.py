@@ -23,8 +23,10 @@ class Stream:
     """Not for several threads at once; `plan` is what was known before the first step."""
 
     def __init__(self, plan: StreamPlan, schedule: Schedule, orders: Sequence[RowOrder], maker: BatchMaker, *,
-                 mixture: Sequence[MixtureEntry], reader: RowReader) -> None:
+                 mixture: Sequence[MixtureEntry], reader: RowReader, warnings: Sequence[str] = ()) -> None:
         self.plan = plan
+        self.warnings = tuple(warnings)
+        """What the owner of the stream should know, in plain words; it is read nevertheless."""
         self._schedule = schedule
         self._orders = orders
         self._maker = maker

@@ -168,6 +168,9 @@ class _Reading:
             raise _Unproven
         return reader(self, node)
 
+    def _is(self, node: nodes.Node, kind: Kind) -> bool:
+        return self._value(node).kind == kind
+
     def _plain(self, node: nodes.Node) -> _Value:
         """A value that may be written or asked for its truth."""
         value = self._value(node)
@@ -227,10 +230,10 @@ class _Reading:
                 for each in node.kwargs:
                     self._give_attribute(each.key, self._value(each.value))
                 return _Value("namespace", True)
-            case nodes.Getattr(attr="get") if len(node.args) == len(given) == 1 and self._value(node.node.node).kind == "message":
-                return self._part(nodes.Getitem(node.node.node, given[0], "load"))
-            case nodes.Getattr(attr="strip") if not given and self._value(node.node.node).kind == "text":
-                return self._value(node.node.node)
+            case nodes.Getattr(node=whole, attr="get") if len(node.args) == len(given) == 1 and self._is(whole, "message"):
+                return self._part(nodes.Getitem(whole, given[0], "load"))
+            case nodes.Getattr(node=whole, attr="strip") if not given and self._is(whole, "text"):
+                return self._value(whole)
         self._free(node.node)
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             raise _Unproven

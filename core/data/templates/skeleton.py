@@ -57,7 +57,7 @@ def read_ordinary(messages: Sequence[Message]) -> tuple[tuple[str, ...], list[st
     """The roles and contents of an ordinary conversation; None for any other."""
     contents = [message.get("content") for message in messages]
     for message, content in zip(messages, contents, strict=True):
-        if len(message) != 2 or type(content) is not str or not content or content.isspace():
+        if len(message) != 2 or type(content) is not str or not content or content.isspace() or message["role"] == "developer":
             return None
     return tuple([message["role"] for message in messages]), contents  # pyright: ignore[reportReturnType]
 

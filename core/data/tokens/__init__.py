@@ -13,7 +13,11 @@ token of an example is never trained on, since nothing predicts it. Pad ids play
 
 from __future__ import annotations
 
+from core.data.tokens.agreement import Verdict, find_difference, read_make
 from core.data.tokens.encoder import TextEncoder, open_encoder
+from core.data.tokens.fast import FastEncoder, open_fast_encoder
+from core.data.tokens.opened import Reference
 from core.data.tokens.rows import Encoded, RowEncoder, RowLeftOut
 
-__all__ = ["Encoded", "RowEncoder", "RowLeftOut", "TextEncoder", "open_encoder"]
+__all__ = ["Encoded", "FastEncoder", "Reference", "RowEncoder", "RowLeftOut", "TextEncoder", "Verdict", "find_difference",
+           "open_encoder", "open_fast_encoder", "read_make"]

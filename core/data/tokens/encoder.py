@@ -9,9 +9,8 @@ import numpy as np
 import tokenizers
 
 from core.data.spec import Piece
+from core.data.tokens.standins import stand_in
 from core.errors import DataError
-
-_OPEN, _CLOSE = "\ufdda", "\ufddb"
 
 
 class TextEncoder:
@@ -23,7 +22,7 @@ class TextEncoder:
         added = tokenizer.get_added_tokens_decoder()
         controls = {token.content: (number, token) for number, token in sorted(added.items()) if token.special}
         self.control_tokens = tuple(controls)
-        self._stand_ins = {text: f"{_OPEN}{number}{_CLOSE}" for text, (number, _) in controls.items()}
+        self._stand_ins = {text: stand_in(number) for text, (number, _) in controls.items()}
         _prepare(tokenizer, [_twin(token, self._stand_ins[text]) for text, (_, token) in controls.items()])
         self._tokenizer = tokenizer
         self._real_ids = self._back_from_twins({self._stand_ins[text]: number for text, (number, _) in controls.items()})

@@ -11,9 +11,20 @@ characters of its own counts as the character that follows it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tokenizers
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class MaskedIds:
+    ids: np.ndarray
+    """int32, shape (tokens,): the model's own."""
+    mask: np.ndarray
+    """bool, shape (tokens,)."""
+    trained: int
+    """How many of the mask are True."""
 
 
 def mask_by_borders(spans: Sequence[tuple[int, int]], length: int, encoding: tokenizers.Encoding) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from core.data.spec import Example, Row, RowRef
@@ -108,7 +108,7 @@ def test_marks_and_the_exact_way_find_the_same_answers(family: Family) -> None:
         text = renderer.render(chat.messages)
         spans = exact_spans(renderer, chat, text, turn_end=turn_end, control_tokens=tuple(family.controls))
         controls = [match.span() for match in template._controls.finditer(text)]
-        assert template.example(row(*messages)).pieces == cut(text, trained=spans, controls=controls)
+        assert template.rendered(row(*messages)).pieces == cut(text, trained=spans, controls=controls)
 
 
 class CountingRenderer(Renderer):
@@ -121,12 +121,38 @@ class CountingRenderer(Renderer):
 
 @each_family
 def test_an_ordinary_row_is_rendered_twice_and_never_the_slow_way(family: Family) -> None:
-    files = read_template_files(str(folder_of(family)))
-    renderer = CountingRenderer(family.template, special_tokens=files.special_tokens, folder="")
+    renderer = counting(family)
     template = ChatTemplate(renderer, control_tokens=family.controls)
     before = renderer.renderings
-    template.example(row(QUESTION, ANSWER, *FOLLOW_UP))
+    template.rendered(row(QUESTION, ANSWER, *FOLLOW_UP))
     assert renderer.renderings - before == 2
+
+
+@each_family
+def test_what_surrounds_the_contents_is_rendered_once_for_each_sequence_of_roles(family: Family) -> None:
+    renderer = counting(family)
+    template = ChatTemplate(renderer, control_tokens=family.controls)
+    template.example(row(QUESTION, ANSWER))
+    before = renderer.renderings
+    template.example(row({"role": "user", "content": "Another?"}, {"role": "assistant", "content": "Yes."}))
+    assert renderer.renderings - before == (0 if renderer.is_proven else 2)
+    assert renderer.is_proven is (family.name != "thinking")
+
+
+def counting(family: Family) -> CountingRenderer:
+    files = read_template_files(str(folder_of(family)))
+    return CountingRenderer(family.template, special_tokens=files.special_tokens, folder="")
+
+
+def joined(example: Example) -> list[tuple[str, bool, bool]]:
+    """The pieces, ordinary ones that touch and are treated alike as one."""
+    parts: list[tuple[str, bool, bool]] = []
+    for text, *kind in ((piece.text, piece.is_trained, piece.is_control) for piece in example.pieces):
+        if parts and not kind[1] and list(parts[-1][1:]) == kind:
+            parts[-1] = (parts[-1][0] + text, kind[0], kind[1])
+        elif text:
+            parts.append((text, kind[0], kind[1]))
+    return parts
 
 
 @each_family
@@ -189,6 +215,21 @@ def test_no_content_changes_the_text_or_adds_a_control_token(family: Family, que
     plain = chat_template(family).example(row(QUESTION, ANSWER))
     controls = [[piece.text for piece in each.pieces if piece.is_control] for each in (example, plain)]
     assert controls[0] == controls[1]
+
+
+@each_family
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(fragments, min_size=2, max_size=5), has_system=st.booleans())
+def test_a_row_by_its_skeleton_is_the_row_as_it_is_rendered(family: Family, texts: list[str], has_system: bool) -> None:
+    roles = ["system", *["user", "assistant"] * 3][0 if has_system and family.has_system else 1:]
+    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+    assume(any(message["role"] == "assistant" for message in messages))
+    try:
+        rendered = chat_template(family).rendered(row(*messages))
+    except RowRefused as refused:  # what a template rewrites may be told by its skeleton nevertheless
+        assert "rewrites" in refused.reason
+        return
+    assert joined(chat_template(family).example(row(*messages))) == joined(rendered)
 
 
 def test_generation_blocks_give_the_mask_that_transformers_gives() -> None:
