@@ -35,7 +35,7 @@ def convert_gguf(file: Path, folder: Path, report: Progress) -> None:
     report("reading metadata", 0, 4)
     config = _config(file)
     report("turning the tokenizer", 1, 4)
-    tokenizer = _tokenizer(file)
+    tokenizer = read_tokenizer(file)
     tokenizer.save_pretrained(folder)
     report("reading weights", 2, 4)
     weights = _weights(file, config)
@@ -55,7 +55,7 @@ def _config(file: Path) -> Any:
     return AutoConfig.for_model(**told)
 
 
-def _tokenizer(file: Path) -> PreTrainedTokenizerFast:
+def read_tokenizer(file: Path) -> PreTrainedTokenizerFast:
     architecture, told, settings = get_gguf_tokenizer(str(file))
     backend, more = convert_gguf_tokenizer(architecture, told)
     return PreTrainedTokenizerFast(tokenizer_object=backend, **{**settings, **more})

@@ -10,8 +10,8 @@ from core.data.templates.proof import writes_contents_only
 PROVEN = (
     "{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}",
     "{% for m in messages %}{{ m['content'] | trim }}{{ m.content.strip() ~ eos_token }}{% endfor %}",
-    "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}{% endif %}{% endfor %}",
-    "{% for m in messages %}{% set c = m.content %}{% if c is string %}{{ c }}{% else %}{{ c | length }}{% endif %}{% endfor %}",
+    "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].a }}{% endif %}{% endfor %}",
+    "{% for m in messages %}{% set c = m.content %}{{ c if c is string else c | length }}{% endfor %}",
     "{% if tools %}{{ messages | tojson }}{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}",
     "{% for m in messages %}{% if m.tool_calls is defined and m.tool_calls %}{{ m | tojson }}{% endif %}{{ m.get('content') }}"
     "{% endfor %}",
@@ -54,10 +54,10 @@ NOT_PROVEN = (
     "{% for m in messages %}{{ loop.changed(m.content) }}{% endfor %}",
     "{% macro f(x) %}{{ x | length }}{% endmacro %}{{ f(messages[0].content) }}",
     "{% filter upper %}{{ messages[0].content }}{% endfilter %}",
-    "{% set ns = namespace(a='') %}{% for m in messages %}{% if ns.a == 'x' %}b{% endif %}{% set ns.a = m.content %}{% endfor %}",
+    "{% set ns = namespace(a='') %}{% for m in messages %}{{ ns.a == 'x' }}{% set ns.a = m.content %}{% endfor %}",
     "{% set ns = namespace(a='') %}{% set ns.a = messages[0].content %}{{ ns }}",
     "{% if x %}{% set y = messages[0].content %}{% endif %}{% if y %}{% else %}{{ messages[0].content | length }}{% endif %}",
-    "{% for m in messages %}{% set y = m.content %}{% endfor %}{% if y %}{% else %}{{ messages[0].content | length }}{% endif %}",
+    "{% for m in messages %}{% set y = m.content %}{% endfor %}{% if not y %}{{ messages[0].content | length }}{% endif %}",
     "{% set c %}{{ messages[0].content }}{% endset %}{{ c | length }}",
 )
 

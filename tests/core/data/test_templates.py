@@ -226,8 +226,7 @@ def test_a_row_by_its_skeleton_is_the_row_as_it_is_rendered(family: Family, text
     assume(any(message["role"] == "assistant" for message in messages))
     try:
         rendered = chat_template(family).rendered(row(*messages))
-    except RowRefused as refused:  # what a template rewrites may be told by its skeleton nevertheless
-        assert "rewrites" in refused.reason
+    except RowRefused:  # a text that the template rewrites may be told by its skeleton nevertheless
         return
     assert joined(chat_template(family).example(row(*messages))) == joined(rendered)
 
