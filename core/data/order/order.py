@@ -3,6 +3,9 @@
 A position counts the rows read since the start: pass times size plus the place within the pass. Each pass visits every
 kept row once, shuffled by a permutation of its own or in the order of the file. Nothing is remembered between calls but
 the permutations of the last two passes, so a seek costs what a read costs.
+
+With `block_rows` the shuffled order keeps to blocks of so many kept rows (`core.data.order.blocks`), for sources that are slow
+to jump about in; without, any row may follow any.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from core.data.order.bitmap import RankSelect
+from core.data.order.blocks import BlockPermutation
 from core.data.order.permutation import Permutation, derive_key
 from core.errors import DataError
 
@@ -20,13 +24,15 @@ class RowOrder:
     """Reads `size` of `rows` rows in each pass."""
 
     def __init__(
-        self, rows: int, excluded: np.ndarray | RankSelect | None = None, *, seed: int, source: int, is_shuffled: bool
+        self, rows: int, excluded: np.ndarray | RankSelect | None = None, *, seed: int, source: int, is_shuffled: bool,
+        block_rows: int | None = None,
     ) -> None:
         """Take out the excluded rows: their numbers, or a bool mask that is True for them; or take what is kept."""
         self._kept = excluded if isinstance(excluded, RankSelect) else _without(rows, excluded)
         self.size = rows if self._kept is None else self._kept.size
         self._is_shuffled = is_shuffled
-        self._permutation = lru_cache(maxsize=2)(lambda pass_: Permutation(self.size, derive_key(seed, source, pass_)))
+        self._seed, self._source, self._block_rows = seed, source, block_rows
+        self._permutation = lru_cache(maxsize=2)(self._permutation_of)
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """Give the row numbers at the positions: int64 in, int64 out; raise DataError when no row is kept."""
@@ -39,6 +45,12 @@ class RowOrder:
         if self._is_shuffled:
             places = self._shuffled(passes, places)
         return places if self._kept is None else self._kept.select(places)
+
+    def _permutation_of(self, pass_: int) -> Permutation | BlockPermutation:
+        key = derive_key(self._seed, self._source, pass_)
+        if self._block_rows is None:
+            return Permutation(self.size, key)
+        return BlockPermutation(self.size, key, block_rows=self._block_rows)
 
     def _shuffled(self, passes: np.ndarray, places: np.ndarray) -> np.ndarray:
         shuffled = np.empty_like(places)
