@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL (`postgresql+psycopg://…`); empty: SQLite in the home.")
     redis_url: str = Field("", description="Redis URL; empty: an embedded server on a unix socket in the home.")
     storage_url: str = Field("", description="Where files and artifacts lie (`file:///…`); empty: the home.")
+    places: Path | None = Field(
+        None, description="File that names the places rows may be read from; empty: `places.toml` in the home, if there is one."
+    )
+    cache_bytes: int = Field(
+        8 * 1024**3, ge=0, description="Disk space in the home for blocks of remote files, per host; 0 keeps none."
+    )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on.")
     lease_seconds: float = Field(30.0, ge=1, le=3600, description="How long a run may write without renewing its lease.")
@@ -76,6 +82,10 @@ class Settings(BaseSettings):
         if value and not value.startswith("file:///"):
             raise ValueError("expected a URL that starts with file:///, on a disk that API and workers share")
         return value
+
+    @property
+    def cache_folder(self) -> Path:
+        return self.home / "cache" / "blocks"
 
     @property
     def sql_url(self) -> str:

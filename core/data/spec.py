@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -117,6 +118,44 @@ class StreamSpec:
         sources = tuple(SourceSpec.from_json(source) for source in told["sources"])
         mixture = tuple(MixtureEntry(m["from_step"], tuple(m["weights"])) for m in told["mixture"])
         return cls(**{**told, "sources": sources, "mixture": mixture})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operator lets rows be read from: a root, and what opens it."""
+
+    name: str
+    url: str = field(repr=False)
+    """`file:///…`, `s3://bucket/prefix`, `https://host/path` or `hf://datasets/org/name@revision/…`."""
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Endpoint, region, keys and tokens: never shown, logged or written by us."""
+
+    @property
+    def kind(self) -> str:
+        return self.url.partition("://")[0]
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a process may reach beside its own files, told to it on standard input and nowhere else."""
+
+    by_name: dict[str, Place] = field(default_factory=dict)
+    cache_folder: str | None = None
+    """Where blocks of remote files are kept between processes; None keeps none."""
+    cache_bytes: int = 0
+
+    def only(self, names: Iterable[str]) -> Places:
+        """The same with no more places than a run needs; a name that is not there is left out, to be missed where it is used."""
+        return dataclasses.replace(self, by_name={name: self.by_name[name] for name in names if name in self.by_name})
+
+    def to_json(self) -> dict[str, Any]:
+        places = {name: {"url": place.url, "options": place.options} for name, place in self.by_name.items()}
+        return {"places": places, "cache_folder": self.cache_folder, "cache_bytes": self.cache_bytes}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Places:
+        places = {name: Place(name, place["url"], place.get("options") or {}) for name, place in told["places"].items()}
+        return cls(places, told.get("cache_folder"), told.get("cache_bytes") or 0)
 
 
 @dataclass(frozen=True)

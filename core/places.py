@@ -1,0 +1,137 @@
+"""The operator's places: a TOML file comes in, `Place` values go out, which clients name and never see.
+
+    [places.lake]
+    url = "s3://bucket/prefix"
+    endpoint_url = "http://minio.lan:9000"
+    key_env = "LAKE_KEY"            # or key = "…"
+    secret_env = "LAKE_SECRET"      # or secret = "…"
+
+    [places.shared]
+    url = "file:///srv/data"
+
+The file is read anew whenever a run or a pass over data begins, so a key that was changed holds from then on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from core.data.spec import Place, Places
+from core.errors import ConfigurationError, InvalidValue, shown
+from core.settings import Settings
+
+FILE_NAME = "places.toml"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+SECRETS = ("key", "secret", "token")
+"""Options that may be written as such or, with `_env` behind the name, as the variable that holds them."""
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "file": (),
+    "s3": ("endpoint_url", "region", "key", "secret", "token", "path_style"),
+    "https": ("token", "header"),
+    "http": ("token", "header"),
+    "hf": ("token", "endpoint"),
+}
+"""What each kind of place takes beside its url."""
+
+
+def places_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Places:
+    """Read the file that the settings name; no file in the home means no places.
+
+    Raises ConfigurationError, which names the entry at fault and never shows its value."""
+    path = settings.places or settings.home / FILE_NAME
+    found = read_places(path, environment) if settings.places or path.exists() else {}
+    return Places(found, str(settings.cache_folder) if settings.cache_bytes else None, settings.cache_bytes)
+
+
+def read_places(path: Path, environment: Mapping[str, str]) -> dict[str, Place]:
+    try:
+        told = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"the places' file {path} cannot be read ({error.strerror}); write it, or leave "
+                                 "HEADRACE_PLACES out") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the places' file {path} is no TOML: {error}") from None
+    entries = told.pop("places", {})
+    if told or not isinstance(entries, dict):
+        raise ConfigurationError(f"the places' file {path} has {shown(next(iter(told), 'places'))} where tables "
+                                 "[places.NAME] are expected")
+    return {name: _place(name, entry, environment) for name, entry in entries.items()}
+
+
+def get_place(places: Places, name: str, *, param: str = "place") -> Place:
+    """Give a place by the name that a client wrote; raise InvalidValue for one that the operator has not named."""
+    if name not in places.by_name:
+        named = ", ".join(sorted(places.by_name)) or "none so far"
+        raise InvalidValue(f"{param} {shown(name)} is not one that the operator of this server has named ({named}); "
+                           "see GET /v1/places", param=param)
+    return places.by_name[name]
+
+
+def _place(name: str, entry: Any, environment: Mapping[str, str]) -> Place:
+    where = f"places.{name}"
+    if not NAME.fullmatch(name):
+        raise ConfigurationError(f"{where}: a name has 1 to 63 letters, digits, '-' and '_', and begins with one of the first two")
+    if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
+        raise ConfigurationError(f"{where}.url is missing; give where the place is, such as \"s3://bucket/prefix\"")
+    url = entry["url"].rstrip("/")
+    kind = _check_url(where, url)
+    options = {key: value for key, value in entry.items() if key != "url"}
+    return _checked(where, Place(name, url, _resolved(where, kind, options, environment)))
+
+
+def _check_url(where: str, url: str) -> str:
+    parts = urlsplit(url)
+    kind = parts.scheme
+    if kind not in OPTIONS:
+        raise ConfigurationError(f"{where}.url begins with {shown(kind)}; use file://, s3://, https:// or hf://")
+    if parts.username or parts.password:
+        raise ConfigurationError(f"{where}.url holds a user or a password; give them as options of their own")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(f"{where}.url has a '?' or a '#'; give the root of the place alone")
+    if kind == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise ConfigurationError(f"{where}.url is a relative file://; write file:/// and an absolute path")
+    if kind != "file" and not parts.netloc:
+        raise ConfigurationError(f"{where}.url names no host or bucket; write {kind}://NAME/…")
+    return kind
+
+
+def _resolved(where: str, kind: str, options: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """The options with each `NAME_env` replaced by what that variable holds."""
+    resolved: dict[str, Any] = {}
+    for option, value in options.items():
+        name = option.removesuffix("_env")
+        is_from_environment = option != name and name in SECRETS
+        name = name if is_from_environment else option
+        if name not in OPTIONS[kind]:
+            takes = ", ".join(OPTIONS[kind]) or "nothing else"
+            raise ConfigurationError(f"{where}.{option} is unknown; a place of kind {kind} takes {takes}")
+        if name in resolved:
+            raise ConfigurationError(f"{where} has both {name} and {name}_env; keep one")
+        if is_from_environment:
+            if not environment.get(str(value)):
+                raise ConfigurationError(f"{where}.{option} names variable {shown(value)}, which is not set; set it, and start again")
+            value = environment[str(value)]
+        resolved[name] = value
+    return resolved
+
+
+def _checked(where: str, place: Place) -> Place:
+    for option, value in place.options.items():
+        expected = bool if option == "path_style" else str
+        if not isinstance(value, expected) or (expected is str and not (value and value.isprintable())):
+            raise ConfigurationError(f"{where}.{option} must be {'true or false' if expected is bool else 'a text in quotes'}")
+    if ("key" in place.options) != ("secret" in place.options):
+        raise ConfigurationError(f"{where} has one of key and secret; give both, or neither for a place that all may read")
+    if place.kind == "http" and "token" in place.options and not _is_loopback(place.url):
+        raise ConfigurationError(f"{where}.token would cross the network in the clear; use an https:// url")
+    return place
+
+
+def _is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
