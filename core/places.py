@@ -76,7 +76,7 @@ def get_place(places: Places, name: str, *, param: str = "place") -> Place:
 def _place(name: str, entry: Any, environment: Mapping[str, str]) -> Place:
     where = f"places.{name}"
     if not NAME.fullmatch(name):
-        raise ConfigurationError(f"{where}: a name has 1 to 63 letters, digits, '-' and '_', and begins with one of the first two")
+        raise ConfigurationError(f"{where}: a name has 1 to 63 letters, digits, '-' and '_', and begins with a letter or digit")
     if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
         raise ConfigurationError(f"{where}.url is missing; give where the place is, such as \"s3://bucket/prefix\"")
     url = entry["url"].rstrip("/")
@@ -115,7 +115,8 @@ def _resolved(where: str, kind: str, options: dict[str, Any], environment: Mappi
             raise ConfigurationError(f"{where} has both {name} and {name}_env; keep one")
         if is_from_environment:
             if not environment.get(str(value)):
-                raise ConfigurationError(f"{where}.{option} names variable {shown(value)}, which is not set; set it, and start again")
+                raise ConfigurationError(f"{where}.{option} names variable {shown(value)}, which is not set; set it and start "
+                                         "again")
             value = environment[str(value)]
         resolved[name] = value
     return resolved
@@ -123,9 +124,10 @@ def _resolved(where: str, kind: str, options: dict[str, Any], environment: Mappi
 
 def _checked(where: str, place: Place) -> Place:
     for option, value in place.options.items():
-        expected = bool if option == "path_style" else str
-        if not isinstance(value, expected) or (expected is str and not (value and value.isprintable())):
-            raise ConfigurationError(f"{where}.{option} must be {'true or false' if expected is bool else 'a text in quotes'}")
+        if option == "path_style" and not isinstance(value, bool):
+            raise ConfigurationError(f"{where}.{option} must be true or false")
+        if option != "path_style" and not (isinstance(value, str) and value and value.isprintable()):
+            raise ConfigurationError(f"{where}.{option} must be a text in quotes, not empty and of one line")
     if ("key" in place.options) != ("secret" in place.options):
         raise ConfigurationError(f"{where} has one of key and secret; give both, or neither for a place that all may read")
     if place.kind == "http" and "token" in place.options and not _is_loopback(place.url):

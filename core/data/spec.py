@@ -41,6 +41,10 @@ class ShardSpec:
     """Name of the operator's place that the file lies in; None for a file that `path` alone leads to."""
     name: str = ""
     """What people call the file; messages about its rows name it."""
+    bytes: int = 0
+    """Size of a file in a place when it was registered; with `tag`, what a change is noticed by."""
+    tag: str = ""
+    """What its place calls that content: an ETag, a digest or a time of change; "" where it has no name for it."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class Places:
     cache_bytes: int = 0
 
     def only(self, names: Iterable[str]) -> Places:
-        """The same with no more places than a run needs; a name that is not there is left out, to be missed where it is used."""
+        """The same with no more places than a run needs; a name that is not there is missed where it is used."""
         return dataclasses.replace(self, by_name={name: self.by_name[name] for name in names if name in self.by_name})
 
     def to_json(self) -> dict[str, Any]:
