@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import xxhash
 
 from core.data.index import DatasetIndex, RowFault, ShardIndex, parse_object
 from core.data.shapes import RowShape, open_shape, unknown_shape
-from core.data.sources import open_shard
-from core.data.spec import Row, RowRef, SourceSpec
+from core.data.sources import Shard, open_places, open_shard
+from core.data.spec import Places, Row, RowRef, ShardSpec, SourceSpec
 from core.errors import DataError
+
+if TYPE_CHECKING:
+    from core.data.shards import OpenPlaces
 
 
 class BadRow(DataError):
@@ -41,17 +44,18 @@ def _shape_of(shard: ShardIndex) -> RowShape | None:
 
 
 class RowReader:
-    """Holds the sources of a stream and their indexes open."""
+    """Holds the sources of a stream and their indexes open. `places` are those that shards lie in, if any do."""
 
-    def __init__(self, sources: Sequence[SourceSpec]) -> None:
+    def __init__(self, sources: Sequence[SourceSpec], places: Places | None = None) -> None:
         self._specs = tuple(sources)
         self._open = ExitStack()
+        self._places: OpenPlaces | None = None
         try:
             self.indexes = tuple(open_index(spec) for spec in self._specs)
             self._shapes = tuple(tuple(map(_shape_of, index.shards)) for index in self.indexes)
-            self._shards = tuple(
-                tuple(self._open.enter_context(open_shard(shard, source=spec.name)) for shard in spec.shards)
-                for spec in self._specs)
+            if any(shard.place is not None for spec in self._specs for shard in spec.shards):
+                self._places = self._open.enter_context(open_places(places or Places()))
+            self._shards = tuple(tuple(self._opened(shard, spec.name) for shard in spec.shards) for spec in self._specs)
         except BaseException:
             self._open.close()
             raise
@@ -73,6 +77,8 @@ class RowReader:
 
     def read_many(self, refs: Sequence[RowRef]) -> list[Row | BadRow]:
         """Read rows in the order asked for, with the BadRow itself in the place of one that cannot be used."""
+        if self._places is not None:
+            self._expect(refs)
         return [self._read_or_tell(ref) for ref in refs]
 
     def where(self, ref: RowRef) -> tuple[str, int]:
@@ -90,6 +96,17 @@ class RowReader:
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+    def _opened(self, shard: ShardSpec, source: str) -> Shard:
+        return self._open.enter_context(open_shard(shard, source=source, places=self._places))
+
+    def _expect(self, refs: Sequence[RowRef]) -> None:
+        """Have the remote ones fetched together: waiting for each in turn would cost a round trip a row."""
+        for ref in refs:
+            shard, start, end = self.indexes[ref.source].span(ref.row)
+            expect = getattr(self._shards[ref.source][shard], "expect", None)
+            if expect is not None:
+                expect([(start, end)])
 
     def _read_or_tell(self, ref: RowRef) -> Row | BadRow:
         try:

@@ -59,6 +59,8 @@ class SourceSpec:
     columns: dict[str, str] | None = None
     """The user's mapping: the field that a format wants to the column that holds it."""
     layout: OrderLayout = "rows"
+    block_rows: int = 0
+    """Rows of a block in layout "blocks"; 0 chooses them by what the rows weigh."""
 
     @classmethod
     def of_file(cls, name: str, path: str, index_path: str, row_format: RowFormat, digest: str = "") -> SourceSpec:
@@ -68,6 +70,11 @@ class SourceSpec:
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> SourceSpec:
         return cls(**{**told, "shards": tuple(ShardSpec(**shard) for shard in told["shards"])})
+
+
+def layout_for(shards: Iterable[ShardSpec]) -> OrderLayout:
+    """Choose over what a source is shuffled: files that are slow to jump about in are read block by block."""
+    return "blocks" if any(shard.place is not None or shard.kind == "parquet" for shard in shards) else "rows"
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,11 @@ class StreamSpec:
         for source in told["sources"]:
             source["shards"] = [shard["digest"] for shard in source["shards"]]
         return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+    @property
+    def place_names(self) -> set[str]:
+        """The places that its rows lie in."""
+        return {shard.place for source in self.sources for shard in source.shards if shard.place is not None}
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

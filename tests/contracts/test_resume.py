@@ -64,8 +64,14 @@ def split_shards(folder: Path) -> StreamSpec:
     return stream_spec(folder, source, batch_size=6, epochs=2, validation_fraction=0.2, on_bad_row="skip")
 
 
+def blocks_with_holes(folder: Path) -> StreamSpec:
+    rows: list[Any] = [*chat_rows(70), "{", *chat_rows(4)]
+    source = replace(write_source(folder, "blocks", rows), layout="blocks", block_rows=2)
+    return stream_spec(folder, source, batch_size=9, epochs=2, validation_fraction=0.2, on_bad_row="skip")
+
+
 SETTINGS = (epochs_with_short_last_steps, one_batch_greater_than_the_data, unshuffled, holes_and_cuts, split, split_shards,
-            validation_of_two_sources, mixture_until_all_are_done, mixture_changed_on_the_way)
+            blocks_with_holes, validation_of_two_sources, mixture_until_all_are_done, mixture_changed_on_the_way)
 
 each_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.__name__)
 Setting = Callable[[Path], StreamSpec]

@@ -25,7 +25,7 @@ import orjson
 from core import errors
 from core.data.ahead.wire import Kind, receive, say_taken, unpack_batch
 from core.data.process import bare_environment, python_command
-from core.data.spec import Batch, Position, StreamSpec
+from core.data.spec import Batch, Places, Position, StreamSpec
 from core.errors import HeadraceError, RunInterrupted
 
 __all__ = ["DEFAULT_BYTE_BUDGET", "ReadAhead", "read_ahead"]
@@ -35,18 +35,20 @@ _LAST_WORDS_BYTES = 2000
 _END_SECONDS = 1.0
 
 
-def read_ahead(spec: StreamSpec, position: Position | None, *, byte_budget: int = DEFAULT_BYTE_BUDGET) -> ReadAhead:
-    """Start reading ahead after a position; close it, or use it as a context."""
-    return ReadAhead(spec, position, byte_budget=byte_budget)
+def read_ahead(spec: StreamSpec, position: Position | None, *, byte_budget: int = DEFAULT_BYTE_BUDGET,
+               places: Places | None = None) -> ReadAhead:
+    """Start reading ahead after a position; close it, or use it as a context. `places` are those of `spec.place_names`."""
+    return ReadAhead(spec, position, byte_budget=byte_budget, places=places or Places())
 
 
 class ReadAhead:
     """An iterator of batches. Not for several threads at once."""
 
-    def __init__(self, spec: StreamSpec, position: Position | None, *, byte_budget: int) -> None:
+    def __init__(self, spec: StreamSpec, position: Position | None, *, byte_budget: int, places: Places) -> None:
         self.wait_seconds = 0.0
         """How long the last `next` waited for its batch."""
-        told = {"stream": spec.to_json(), "position": position.to_json() if position else None, "byte_budget": byte_budget}
+        told = {"stream": spec.to_json(), "position": position.to_json() if position else None, "byte_budget": byte_budget,
+                "places": places.to_json()}
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:

@@ -1,4 +1,4 @@
-"""The read-ahead process: `python -m core.data.ahead CHANNEL PARENT`, the StreamSpec as JSON on standard input.
+"""The read-ahead process: `python -m core.data.ahead CHANNEL PARENT`, the StreamSpec and its places as JSON on standard input.
 
 It sends batches while fewer bytes than its budget wait to be taken, then waits until one is. It ends when the stream does,
 when its channel closes, and when its parent dies.
@@ -19,7 +19,7 @@ import orjson
 from core import errors
 from core.data.ahead.wire import Kind, hear_taken, pack_batch, send
 from core.data.pipeline.opening import open_stream
-from core.data.spec import Position, StreamSpec
+from core.data.spec import Places, Position, StreamSpec
 from core.errors import HeadraceError
 
 MOST_WAITING = 256
@@ -34,7 +34,8 @@ def main(channel_number: int, parent: int) -> None:
     position = Position.from_json(told["position"]) if told["position"] else None
     with socket.socket(fileno=channel_number) as channel:
         try:
-            _read_ahead(channel, StreamSpec.from_json(told["stream"]), position, told["byte_budget"])
+            _read_ahead(channel, StreamSpec.from_json(told["stream"]), position, byte_budget=told["byte_budget"],
+                        places=Places.from_json(told["places"]))
         except HeadraceError as error:
             _tell(channel, error)
         except ConnectionError:
@@ -43,9 +44,10 @@ def main(channel_number: int, parent: int) -> None:
             pass  # stay until the run has read all, so that an end is never mistaken for a death
 
 
-def _read_ahead(channel: socket.socket, spec: StreamSpec, position: Position | None, byte_budget: int) -> None:
+def _read_ahead(channel: socket.socket, spec: StreamSpec, position: Position | None, *, byte_budget: int, places: Places
+                ) -> None:
     budget = _Budget(byte_budget, lambda: hear_taken(channel))
-    with open_stream(spec) as stream:
+    with open_stream(spec, places) as stream:
         for batch in stream.batches(position):
             header, arrays = pack_batch(batch)
             budget.wait_for(len(header) + sum(array.nbytes for array in arrays))

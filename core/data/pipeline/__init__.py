@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.data.pipeline.planning import plan_stream
-from core.data.spec import StreamSpec
+from core.data.spec import Places, StreamSpec
 
 if TYPE_CHECKING:
     from core.data.pipeline.stream import Stream
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["open_stream", "plan_stream"]
 
 
-def open_stream(spec: StreamSpec) -> Stream:
-    """Open a stream for reading; close it, or use it as a context. Raises DataError for what cannot be opened."""
+def open_stream(spec: StreamSpec, places: Places | None = None) -> Stream:
+    """Open a stream for reading; close it, or use it as a context. Raises DataError for what cannot be opened.
+
+    `places` must hold those that the stream's shards lie in (`spec.place_names`)."""
     from core.data.pipeline import opening
 
-    return opening.open_stream(spec)
+    return opening.open_stream(spec, places)

@@ -10,15 +10,15 @@ from core.data.pipeline.meeting import MakeExamples, Tokenizing, meet, some_exam
 from core.data.pipeline.planning import make_orders, make_plan, make_schedule
 from core.data.pipeline.stream import Stream
 from core.data.rows import RowReader
-from core.data.spec import Example, Row, RowFormat, SourceSpec, StreamSpec
+from core.data.spec import Example, Places, Row, RowFormat, SourceSpec, StreamSpec
 from core.data.templates import RowTemplate, open_template
 from core.data.tokens import RowEncoder, TextEncoder
 
 
-def open_stream(spec: StreamSpec) -> Stream:
+def open_stream(spec: StreamSpec, places: Places | None = None) -> Stream:
     """Open the files and their indexes, the tokenizer, the templates; raises DataError for what cannot be opened."""
     with ExitStack() as opened:
-        reader = opened.enter_context(RowReader(spec.sources))
+        reader = opened.enter_context(RowReader(spec.sources, places))
         orders = make_orders(spec, reader.indexes)
         schedule = make_schedule(spec, orders)
         tokenizing = meet(spec, reader, _examples_of(spec))

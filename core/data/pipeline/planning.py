@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.data.index import DatasetIndex
-from core.data.order import RowOrder
+from core.data.order import RowOrder, rows_per_block
 from core.data.pipeline.schedule import Mixed, Passes, Schedule
 from core.data.rows import open_index
 from core.data.spec import SourceSpec, StreamPlan, StreamSpec
@@ -23,8 +23,8 @@ def make_orders(spec: StreamSpec, indexes: Sequence[DatasetIndex]) -> list[RowOr
     """The order of each source, without its faulty rows and the other side of the split."""
     return [
         RowOrder(index.rows, kept_rows(index.hash_parts(), index.faulty, fraction=spec.validation_fraction, part=spec.part),
-                 seed=spec.seed, source=number, is_shuffled=spec.is_shuffled)
-        for number, index in enumerate(indexes)
+                 seed=spec.seed, source=number, is_shuffled=spec.is_shuffled, block_rows=_block_rows(source, index))
+        for number, (source, index) in enumerate(zip(spec.sources, indexes, strict=True))
     ]
 
 
@@ -40,6 +40,11 @@ def make_schedule(spec: StreamSpec, orders: Sequence[RowOrder]) -> Schedule:
 
 def make_plan(schedule: Schedule, orders: Sequence[RowOrder]) -> StreamPlan:
     return StreamPlan(tuple(order.size for order in orders), schedule.total_steps, schedule.epoch_ends)
+
+
+def _block_rows(source: SourceSpec, index: DatasetIndex) -> int | None:
+    """What the index tells, which is as frozen as the rows, so that every run cuts the same blocks."""
+    return (source.block_rows or rows_per_block(index.rows, index.bytes)) if source.layout == "blocks" else None
 
 
 def _no_rows(source: SourceSpec, spec: StreamSpec) -> str:

@@ -3,7 +3,8 @@
 So the process that asks runs no tokenizer and no template of a stranger. It imports neither; `python -m core.data.preview`
 does, and may be used by hand: a request as JSON on standard input, the answer as one line of JSON on standard output.
 
-    request   {"source": {…SourceSpec…}, "tokenizer_path": …, "max_length": …, "first": 0, "count": 5, "sample": 0}
+    request   {"source": {…SourceSpec…}, "tokenizer_path": …, "max_length": …, "first": 0, "count": 5, "sample": 0,
+              "places": {…Places…}}, the last only for a source in places
     answer    {"rows_total": …, "rows": [{"row", "file", "line", "text", "tokens": [{"id", "text", "trained"}],
               "token_count", "trained_count", "truncated", "refused"}], "statistics": {…} or null}
     error     {"error": {"code", "message"}}, with exit status 3

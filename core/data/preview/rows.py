@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from core.data.batches import BatchMaker, Share
 from core.data.rows import RowReader
-from core.data.spec import Hole, Overlong, RowRef, SourceSpec
+from core.data.spec import Hole, Overlong, Places, RowRef, SourceSpec
 from core.data.templates import open_template
 from core.data.tokens import Encoded, RowEncoder, TextEncoder, open_encoder
 from core.errors import InvalidValue
@@ -29,10 +29,12 @@ class Request:
     count: int = 5
     sample: int = 0
     overlong: Overlong = "truncate"
+    places: Places = field(default_factory=Places)
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Request:
-        request = cls(**{**told, "source": SourceSpec.from_json(told["source"])})
+        places = Places.from_json(told["places"]) if "places" in told else Places()
+        request = cls(**{**told, "source": SourceSpec.from_json(told["source"]), "places": places})
         for name, least, most in (("first", 0, None), ("count", 0, MOST_ROWS), ("sample", 0, MOST_SAMPLED)):
             value = getattr(request, name)
             if value < least or (most is not None and value > most):
@@ -46,7 +48,7 @@ def preview(request: Request) -> dict[str, Any]:
     encoder = open_encoder(request.tokenizer_path)
     template = open_template(request.tokenizer_path, row_format=request.source.format,
                              control_tokens=encoder.control_tokens, front=encoder.front)
-    with RowReader((request.source,)) as reader:
+    with RowReader((request.source,), request.places) as reader:
         def maker(max_length: int, overlong: Overlong) -> BatchMaker:
             rows = RowEncoder(encoder, max_length=max_length, overlong=overlong)
             return BatchMaker(reader, {request.source.format: template}, rows, sources=(request.source,), on_bad_row="skip",

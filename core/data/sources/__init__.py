@@ -5,12 +5,15 @@ Every kind of shard shows the same three things, so the rooms behind this one ne
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from core.data.sources.local import LocalShard
-from core.data.spec import ShardSpec
+from core.data.spec import Places, ShardSpec
 
-__all__ = ["LocalShard", "Shard", "open_shard"]
+if TYPE_CHECKING:
+    from core.data.shards import OpenPlaces
+
+__all__ = ["LocalShard", "Shard", "open_places", "open_shard"]
 
 
 class Shard(Protocol):
@@ -29,6 +32,17 @@ class Shard(Protocol):
     def __exit__(self, *details: object) -> None: ...
 
 
-def open_shard(spec: ShardSpec, *, source: str) -> Shard:
-    """Open one frozen file of a source; raise DataError when it is not there."""
-    return LocalShard(spec.name or source, spec.path)
+def open_places(places: Places) -> OpenPlaces:
+    """Open the operator's places for all shards of a process; what reads them is imported here and not before."""
+    from core.data.shards import OpenPlaces
+
+    return OpenPlaces(places)
+
+
+def open_shard(spec: ShardSpec, *, source: str, places: OpenPlaces | None = None) -> Shard:
+    """Open one frozen file of a source; raise DataError when it is not there. One in a place needs the places, open."""
+    if spec.place is None:
+        return LocalShard(spec.name or source, spec.path)
+    assert places is not None
+    path = places.local_path(spec.place, spec.path)
+    return places.open_shard(spec) if path is None else LocalShard(spec.name or source, path)
