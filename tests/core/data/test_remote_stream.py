@@ -95,6 +95,6 @@ def test_files_in_places_are_read_in_blocks_and_local_lines_are_not(local: Sourc
 
 
 def test_local_rows_bring_no_library_for_places_along() -> None:
-    program = ("import sys, core.data.ahead.__main__; print([name for name in ('s3fs', 'fsspec', 'aiobotocore', 'aiohttp', 'httpx', "
-               "'huggingface_hub', 'asyncio', 'core.data.shards') if name in sys.modules])")
+    names = ("s3fs", "fsspec", "aiobotocore", "aiohttp", "httpx", "huggingface_hub", "asyncio", "core.data.shards")
+    program = f"import sys, core.data.ahead.__main__; print([name for name in {names} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
