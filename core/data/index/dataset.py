@@ -23,9 +23,13 @@ class DatasetIndex:
         self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum([shard.rows for shard in self.shards], dtype=np.int64)])
         """int64, shape (shards + 1,): number of each shard's first row, and of all rows."""
         self.rows = int(self.starts[-1])
-        self.bytes = sum(shard.report.bytes for shard in self.shards)
         self.faulty = self._joined_faulty()
         """int64, sorted: numbers of the faulty rows."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.report.bytes for shard in self.shards)
 
     @classmethod
     def open(cls, *index_paths: Path | str) -> DatasetIndex:
