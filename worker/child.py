@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import select
 import signal
 import sys
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from worker.reports import Line, Ping, Stop, Stopped, read_command
+from worker.reports import Line, Ping, Steer, SteerCommitted, Stop, Stopped, read_command
 
 SILENCE_SECONDS = 15.0
 PR_SET_PDEATHSIG = 1
@@ -40,6 +41,8 @@ class Child:
         self._unstarted_step: int | None = 0
         self._starting = threading.Lock()
         self._on_stop: list[Callable[[], None]] = []
+        self.steering: queue.SimpleQueue[Steer | SteerCommitted] = queue.SimpleQueue()
+        """What the supervisor said of changes of the mixture, in order, for the feed to take."""
 
     def report(self, line: Line) -> None:
         """Write one report; a supervisor that is gone ends this process."""
@@ -90,6 +93,9 @@ class Child:
 
     def _obey(self, command: Line) -> None:
         if isinstance(command, Ping):
+            return
+        if isinstance(command, Steer | SteerCommitted):
+            self.steering.put(command)
             return
         if not isinstance(command, Stop):
             raise TypeError(f"unknown command {command}")

@@ -69,6 +69,15 @@ class StepDone(Line):
     memory_bytes: int
     truncated: int = 0
     source_losses: dict[str, float] = field(default_factory=dict)
+    """Mean loss of each source's trained tokens."""
+    source_examples: dict[str, int] = field(default_factory=dict)
+    source_tokens: dict[str, int] = field(default_factory=dict)
+    source_drawn: dict[str, int] = field(default_factory=dict)
+    """Rows drawn from each source since step 1, holes included."""
+    rows_digest: str = ""
+    """xxh3-64 of the rows trained on, hex (core/data/proof.py)."""
+    row_losses: str = ""
+    """Loss of each slot, packed (worker/training/lineage.py)."""
     valid_loss: float | None = None
     valid_mean_token_accuracy: float | None = None
     full_valid_loss: float | None = None
@@ -118,6 +127,8 @@ class Saved(Line):
     bytes: int
     position: dict[str, Any]
     metrics: dict[str, float] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
+    """What the run has been trained on so far (worker/training/lineage.py)."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,15 @@ class Failed(Line):
 
 
 @dataclass(frozen=True)
+class SteerProposed(Line):
+    """A change of the mixture can hold from this step: none of its rows has been trained on, and none will be unanswered."""
+
+    kind = "steer_proposed"
+    number: int
+    from_step: int
+
+
+@dataclass(frozen=True)
 class Ping(Line):
     """Sent every 2 seconds; a child that hears nothing for 15 exits."""
 
@@ -159,11 +179,29 @@ class Stop(Line):
     kind = "stop"
 
 
+@dataclass(frozen=True)
+class Steer(Line):
+    """A change of the job's mixture is pending: propose the step from which it can hold."""
+
+    kind = "steer"
+    number: int
+
+
+@dataclass(frozen=True)
+class SteerCommitted(Line):
+    """The answer to a proposal: the ledger says that the change holds from the step proposed."""
+
+    kind = "steer_committed"
+    number: int
+    stream: dict[str, Any] | None
+    """The training stream from there on, as JSON; None when the change was refused, and nothing changes."""
+
+
 REPORTS: dict[str, type[Line]] = {
     c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, RowSkipped, Sampled, Saved, Stopped,
-                       Finished, Failed)
+                       Finished, Failed, SteerProposed)
 }
-COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Ping, Stop)}
+COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Ping, Stop, Steer, SteerCommitted)}
 
 
 def read_report(line: bytes) -> Line:

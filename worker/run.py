@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +23,9 @@ from core.data.spec import Batch, Position, StreamSpec
 from core.errors import ConfigurationError, DataError, HeadraceError, OutOfMemory, RequestError, RunRejected
 from core.specs.run import RunSpec
 from worker.child import Child, open_child
+from worker.feed import Feed
 from worker.reports import Alive, Failed, FailureKind, PhaseChanged, Started
-from worker.training.state import State, read_state
+from worker.training.state import Origin, State, read_state
 
 if TYPE_CHECKING:
     from worker.training.loop import Training
@@ -64,30 +64,29 @@ def run(spec: RunSpec, child: Child) -> None:
     state = where_it_stands(spec, stream)
     child.stands_at(state.step)
     with ExitStack() as opened:
-        ahead = None
+        feed = None
         if state.step < spec.total_steps:
-            ahead = opened.enter_context(read_ahead(stream, state.position, byte_budget=READ_AHEAD_BYTES))
-            child.on_stop(_ending(ahead.pid))
-        training, restored = _build(spec, stream, state, child, opened)
+            feed = opened.enter_context(
+                Feed(stream, state.position, total_steps=spec.total_steps, child=child, open_ahead=_open))
+            child.on_stop(feed.interrupt)
+        training, restored = _build(spec, lambda: feed.stream if feed else stream, state, child, opened)
         child.begins()
-        training.run(iter(ahead or ()), wait_seconds=_waited(ahead), random_state=restored)
+        training.run(feed or iter(()), wait_seconds=lambda: feed.wait_seconds if feed else 0.0, random_state=restored)
 
 
-def _ending(pid: int) -> Callable[[], None]:
-    """What ends the read-ahead process, so that a stop is not kept waiting for a batch; harmless once it is gone."""
-    held = os.pidfd_open(pid)
-
-    def end() -> None:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(held, signal.SIGKILL)
-
-    return end
+def _open(stream: StreamSpec, position: Position) -> ReadAhead:
+    return read_ahead(stream, position, byte_budget=READ_AHEAD_BYTES)
 
 
 def where_it_stands(spec: RunSpec, stream: StreamSpec) -> State:
     if spec.resume_from is None:
         return State(position=Position())
-    return read_state(Path(spec.resume_from), fingerprint=stream.fingerprint(), schedule=schedule_of(spec))
+    return read_state(Path(spec.resume_from), origin_of(spec, lambda: stream))
+
+
+def origin_of(spec: RunSpec, stream: Callable[[], StreamSpec]) -> Origin:
+    """What a checkpoint is checked against; `stream` gives what is read now, whose mixture log grows."""
+    return Origin(stream().fingerprint(), lambda step: stream().mixture_digest(step), schedule_of(spec))
 
 
 def schedule_of(spec: RunSpec) -> dict:
@@ -115,7 +114,7 @@ def _failed(kind: FailureKind, error: BaseException) -> Failed:
     return Failed(kind, code, f"{type(error).__name__}: {error}"[:500])
 
 
-def _build(spec: RunSpec, stream: StreamSpec, state: State, child: Child, opened: ExitStack
+def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, child: Child, opened: ExitStack
            ) -> tuple[Training, dict | None]:
     """Import torch and build all that trains; the random state of the checkpoint is handed on, to be restored last."""
     gc.disable()  # thousands of modules come, none goes: a fifth of the time would be spent looking for garbage
@@ -143,15 +142,16 @@ def _build(spec: RunSpec, stream: StreamSpec, state: State, child: Child, opened
     restored = restore(Path(spec.resume_from), model, optimizer) if spec.resume_from else None
     if optimizer.scaler is not None and state.scaler:
         optimizer.scaler.load_state_dict(state.scaler)
-    saver = Saver(Path(spec.folder), base_model=base, fingerprint=stream.fingerprint(), schedule=schedule_of(spec),
-                  report=child.report, keep=KEPT_UNDER_SUPERVISOR if child.is_supervised else KEPT_BY_HAND)
+    saver = Saver(Path(spec.folder), base_model=base, origin=origin_of(spec, stream), report=child.report,
+                  keep=KEPT_UNDER_SUPERVISOR if child.is_supervised else KEPT_BY_HAND)
     sampler = Sampler(base, spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts else None
     child.report(Started(
         from_step=state.step, total_steps=spec.total_steps, parameters=model.base_parameters,
         trainable_parameters=sum(p.numel() for p in model.parameters.values()), device=spec.device, dtype=spec.dtype,
         warnings=[] if model.can_pack else ["this architecture cannot share a row between examples; each goes alone"]))
     training = Training(
-        spec, state, model=model, optimizer=optimizer, saver=saver, names=[source.name for source in stream.sources],
+        spec, state, model=model, optimizer=optimizer, saver=saver,
+        names=lambda: [source.name for source in stream().sources],
         validation=_validation(spec, opened), sampler=sampler, around=Surroundings(child.report, child.is_stopping))
     return training, restored
 
@@ -164,10 +164,6 @@ def _validation(spec: RunSpec, opened: ExitStack) -> Callable[[], Iterator[Batch
 
     stream = opened.enter_context(open_stream(StreamSpec.from_json(spec.validation)))
     return (lambda: iter(stream.batches(Position()))) if stream.plan.total_steps else None
-
-
-def _waited(ahead: ReadAhead | None) -> Callable[[], float]:
-    return (lambda: ahead.wait_seconds) if ahead else (lambda: 0.0)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from worker.training.device import open_device
 from worker.training.loop import Surroundings, Training
 from worker.training.model import build_model
 from worker.training.optimizer import build_optimizer
-from worker.training.state import State
+from worker.training.state import Origin, State
 
 ROWS, LENGTH, ROWS_A_MICRO_BATCH, WARM = 8, 66, 4, 10
 CASES = {"no saves": 1e9, "a recovery point every second": 1.0}
@@ -99,10 +99,10 @@ def headrace(base: Path, steps: int, recovery_seconds: float) -> list[float]:
                 line.to_line()
                 seen.append(time.perf_counter())
 
-        saver = Saver(Path(folder), base_model=base, fingerprint="bench", schedule={}, report=report)
-        Training(spec, State(), model=model, optimizer=optimizer, saver=saver, names=["rows"], validation=None, sampler=None,
-                 around=Surroundings(report, lambda: False)).run(iter(list(batches(steps))), wait_seconds=lambda: 0.0,
-                                                                 random_state=None)
+        saver = Saver(Path(folder), base_model=base, origin=Origin("bench", lambda step: "", {}), report=report)
+        training = Training(spec, State(), model=model, optimizer=optimizer, saver=saver, names=lambda: ["rows"],
+                            validation=None, sampler=None, around=Surroundings(report, lambda: False))
+        training.run(iter(list(batches(steps))), wait_seconds=lambda: 0.0, random_state=None)
     return np.diff(seen).tolist()
 
 

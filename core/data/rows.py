@@ -65,13 +65,14 @@ class RowReader:
         index = self.indexes[ref.source]
         shard, start, end = index.span(ref.row)
         raw = self._shards[ref.source][shard].read(start, end)
-        if xxhash.xxh3_64_intdigest(raw) & 0xFFFF != index.hash(ref.row):
+        digest = xxhash.xxh3_64_intdigest(raw)
+        if digest & 0xFFFF != index.hash(ref.row):
             raise self._bad(ref, "the row changed after the data set was registered; register it again", "row_changed")
         try:
             value, shape = parse_object(raw, index.shards[shard].report.layout), self._shapes[ref.source][shard]
             if shape is None:
                 raise unknown_shape(value)
-            return Row(ref, shape.canonical(value))
+            return Row(ref, shape.canonical(value), digest)
         except RowFault as fault:
             raise self._bad(ref, fault.message, fault.code) from None
 

@@ -35,7 +35,7 @@ class ShardSpec:
     """On a local disk, or inside its place."""
     index_path: str
     digest: str
-    """SHA-256 of the file as it came, hex; the only part of a shard that the fingerprint holds."""
+    """SHA-256 of the file as it came, hex; the only part of a shard that decides which rows a step holds."""
     kind: ShardKind = "lines"
     place: str | None = None
     """Name of the operator's place that the file lies in; None for a file that `path` alone leads to."""
@@ -62,6 +62,11 @@ class SourceSpec:
     block_rows: int = 0
     """Rows of a block in layout "blocks"; 0 chooses them by what the rows weigh."""
 
+    def identity(self) -> dict[str, Any]:
+        """What decides the source's rows and their order: its content and how it is read, not its name or its paths."""
+        return {"digest": self.digest, "format": self.format, "columns": self.columns, "layout": self.layout,
+                "shards": [shard.digest for shard in self.shards]}
+
     @classmethod
     def of_file(cls, name: str, path: str, index_path: str, row_format: RowFormat, digest: str = "") -> SourceSpec:
         """Describe a source of one local file of lines."""
@@ -78,11 +83,27 @@ def layout_for(shards: Iterable[ShardSpec]) -> OrderLayout:
 
 
 @dataclass(frozen=True)
+class RowRef:
+    """One row of one source, by number from 0."""
+
+    source: int
+    row: int
+
+
+@dataclass(frozen=True)
 class MixtureEntry:
-    """Weights that hold from a step on, one a source, in the order of `StreamSpec.sources`."""
+    """What holds from a step on."""
 
     from_step: int
     weights: tuple[float, ...]
+    """One a source, in the order of `StreamSpec.sources`; a source that joins later is none of them, and is not drawn."""
+    quarantined: tuple[RowRef, ...] = ()
+    """Rows that are trained on no more from this step on; each leaves a hole where it is due."""
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> MixtureEntry:
+        rows = tuple(RowRef(**row) for row in told.get("quarantined", ()))
+        return cls(told["from_step"], tuple(told["weights"]), rows)
 
 
 @dataclass(frozen=True)
@@ -109,17 +130,26 @@ class StreamSpec:
     overlong: Overlong = "truncate"
     on_bad_row: OnBadRow = "fail"
     exhaustion: Exhaustion = "all"
+    source_epochs: tuple[int, ...] = ()
+    """Passes that each source of the first mixture entry is reckoned with; empty: `epochs` for all of them."""
     rank: int = 0
     ranks: int = 1
 
     def fingerprint(self) -> str:
-        """Digest all that decides which rows and tokens a step holds: not the layout, the ranks or the paths."""
+        """Digest what decides which rows and tokens a step holds and never changes in a job: not the layout, the ranks or the
+        paths, and not the sources and the mixture log, which grow (see `mixture_digest`)."""
         told = dataclasses.asdict(self)
-        for layout in ("micro_batch_tokens", "rank", "ranks", "tokenizer_path"):
-            del told[layout]
-        for source in told["sources"]:
-            source["shards"] = [shard["digest"] for shard in source["shards"]]
-        return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+        for other in ("micro_batch_tokens", "rank", "ranks", "tokenizer_path", "sources", "mixture"):
+            del told[other]
+        return _digest(told)
+
+    def mixture_digest(self, step: int) -> str:
+        """Digest what the sources and the mixture log decide of the steps up to this one; later entries may differ."""
+        held = [entry for entry in self.mixture if entry.from_step <= max(step, 1)]
+        drawn = 1 + max((n for entry in held for n, weight in enumerate(entry.weights) if weight), default=-1)
+        log = [(entry.from_step, _trimmed(entry.weights), sorted((row.source, row.row) for row in entry.quarantined))
+               for entry in held]
+        return _digest({"sources": [source.identity() for source in self.sources[:drawn]], "log": log})
 
     @property
     def place_names(self) -> set[str]:
@@ -132,8 +162,19 @@ class StreamSpec:
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> StreamSpec:
         sources = tuple(SourceSpec.from_json(source) for source in told["sources"])
-        mixture = tuple(MixtureEntry(m["from_step"], tuple(m["weights"])) for m in told["mixture"])
-        return cls(**{**told, "sources": sources, "mixture": mixture})
+        mixture = tuple(MixtureEntry.from_json(entry) for entry in told["mixture"])
+        epochs = tuple(told.get("source_epochs", ()))
+        return cls(**{**told, "sources": sources, "mixture": mixture, "source_epochs": epochs})
+
+
+def _digest(told: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _trimmed(weights: tuple[float, ...]) -> tuple[float, ...]:
+    """The weights without the zeros at the end, which say no more than that those sources are not drawn."""
+    last = max((n for n, weight in enumerate(weights) if weight), default=-1)
+    return tuple(map(float, weights[:last + 1]))
 
 
 @dataclass(frozen=True)
@@ -193,18 +234,12 @@ class Position:
 
 
 @dataclass(frozen=True)
-class RowRef:
-    """One row of one source, by number from 0."""
-
-    source: int
-    row: int
-
-
-@dataclass(frozen=True)
 class Row:
     ref: RowRef
     value: dict[str, Any]
     """The parsed JSON object, checked against the source's format."""
+    digest: int = field(default=0, compare=False)
+    """xxh3-64 of the row's bytes as they were read."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +290,19 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
+class Due:
+    """What a step is to hold, over all ranks."""
+
+    step: int
+    epoch: float
+    rows: tuple[RowRef, ...]
+    """One a slot, in the order in which they are drawn."""
+    position: Position
+    quarantined: frozenset[RowRef] = frozenset()
+    """Those of `rows` that this step does without, by the mixture log."""
+
+
+@dataclass(frozen=True)
 class Hole:
     """A row that a step was due and did not get, and why."""
 
@@ -284,6 +332,12 @@ class Batch:
     """The rows of this rank's share that the step does without."""
     truncated: int = 0
     """Examples of this rank's share that were cut to `max_length`."""
+    slots: tuple[int, ...] = ()
+    """The slot of the step that each of `rows` came from."""
+    slot_count: int = 0
+    """Slots of the whole step, over all ranks, holes included."""
+    digest: int = 0
+    """Digest of the rows that the whole step is trained on, by their content (core/data/proof.py)."""
 
     @property
     def tokens(self) -> int:

@@ -70,8 +70,21 @@ def blocks_with_holes(folder: Path) -> StreamSpec:
     return stream_spec(folder, source, batch_size=9, epochs=2, validation_fraction=0.2, on_bad_row="skip")
 
 
+def source_joined_on_the_way(folder: Path) -> StreamSpec:
+    sources = [write_source(folder, "a", chat_rows(13)), write_source(folder, "b", chat_rows(7))]
+    log = [MixtureEntry(1, (1.0,)), MixtureEntry(5, (0.5, 0.5)), MixtureEntry(7, (0.0, 1.0))]
+    return stream_spec(folder, *sources, mixture=log, batch_size=4, epochs=3)
+
+
+def rows_quarantined_on_the_way(folder: Path) -> StreamSpec:
+    spec = mixture_until_all_are_done(folder)
+    first, then = MixtureEntry(2, (0.7, 0.3), (RowRef(0, 3), RowRef(1, 8))), MixtureEntry(4, (1.4, 0.6), (RowRef(0, 5),))
+    return replace(spec, mixture=(*spec.mixture, first, then))
+
+
 SETTINGS = (epochs_with_short_last_steps, one_batch_greater_than_the_data, unshuffled, holes_and_cuts, split, split_shards,
-            blocks_with_holes, validation_of_two_sources, mixture_until_all_are_done, mixture_changed_on_the_way)
+            blocks_with_holes, validation_of_two_sources, mixture_until_all_are_done, mixture_changed_on_the_way,
+            source_joined_on_the_way, rows_quarantined_on_the_way)
 
 each_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.__name__)
 Setting = Callable[[Path], StreamSpec]
@@ -127,6 +140,8 @@ def test_ranks_share_the_rows_of_each_step(setting: Setting, ranks: int, tmp_pat
         assert Counter(hole for batch in batches for hole in batch.holes) == Counter(whole.holes)
         assert {batch.trained_tokens for batch in batches} == {whole.trained_tokens}
         assert {batch.position for batch in batches} == {whole.position}
+        assert {batch.digest for batch in batches} == {whole.digest}
+        assert sorted(slot for batch in batches for slot in batch.slots) == list(whole.slots)
 
 
 @pytest.mark.parametrize("before", [1, 2, 3, 5])

@@ -20,10 +20,10 @@ from worker.training.loop import Surroundings, Training
 from worker.training.model import Model, build_model
 from worker.training.optimizer import build_optimizer
 from worker.training.sampling import Sampler
-from worker.training.state import State, read_state
+from worker.training.state import Origin, State, read_state
 
 FINGERPRINT = "0f" * 16
-SCHEDULE: dict[str, Any] = {"total_steps": 6}
+ORIGIN = Origin(FINGERPRINT, lambda step: f"up to {step}", {"total_steps": 6})
 SOURCES = ["river", "mill"]
 
 
@@ -70,7 +70,7 @@ def train(spec: RunSpec, *, report: Callable[[Line], None], is_stopping: Callabl
           clock: Callable[[], float] = time.monotonic) -> None:
     """Do what `worker.run` does, in this process, on batches made by hand."""
     where = Path(spec.resume_from) if spec.resume_from else None
-    state = read_state(where, fingerprint=FINGERPRINT, schedule=SCHEDULE) if where else State()
+    state = read_state(where, ORIGIN) if where else State()
     device = open_device("cpu", "fp32", threads=1, seed=spec.seed)
     model = build_model(Path(spec.base_model), device=device, lora=spec.lora, base_model_name=spec.base_model_name,
                         gradient_checkpointing=spec.gradient_checkpointing)
@@ -79,10 +79,9 @@ def train(spec: RunSpec, *, report: Callable[[Line], None], is_stopping: Callabl
     torch.rand(7)  # whatever happens between building and training must not matter to a resumed run
     if where is None:
         torch.manual_seed(spec.seed)
-    saver = Saver(Path(spec.folder), base_model=Path(spec.base_model), fingerprint=FINGERPRINT, schedule=SCHEDULE,
-                  report=report)
+    saver = Saver(Path(spec.folder), base_model=Path(spec.base_model), origin=ORIGIN, report=report)
     sampler = Sampler(Path(spec.base_model), spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts else None
-    loop = Training(spec, state, model=model, optimizer=optimizer, saver=saver, names=SOURCES,
+    loop = Training(spec, state, model=model, optimizer=optimizer, saver=saver, names=lambda: SOURCES,
                     validation=(lambda: validation) if validation is not None else None, sampler=sampler,
                     around=Surroundings(report, is_stopping, before_micro_batch, clock))
     loop.run(stream(state.step), wait_seconds=lambda: 0.0, random_state=restored)

@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -30,7 +29,7 @@ from worker.model_folder import TOKENIZER_FILES
 from worker.reports import CheckpointKind, Line, Saved
 from worker.training.model import Model, adapter_files, load_adapter
 from worker.training.optimizer import Optimizer
-from worker.training.state import State
+from worker.training.state import Origin, State
 
 RECOVERY = "-recovery"
 KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR = 2, 10
@@ -64,11 +63,11 @@ def restore(folder: Path, model: Model, optimizer: Optimizer) -> dict[str, torch
 class Saver:
     """Writes checkpoints of one run into `folder/checkpoints`."""
 
-    def __init__(self, folder: Path, *, base_model: Path, fingerprint: str, schedule: dict[str, Any],
-                 report: Callable[[Line], None], keep: int = KEPT_BY_HAND) -> None:
+    def __init__(self, folder: Path, *, base_model: Path, origin: Origin, report: Callable[[Line], None],
+                 keep: int = KEPT_BY_HAND) -> None:
         self._folder = folder / "checkpoints"
         self._tokenizer_files = [base_model / name for name in TOKENIZER_FILES if (base_model / name).is_file()]
-        self._told = {"fingerprint": fingerprint, "schedule": schedule, "torch_version": torch.__version__}
+        self._origin = origin
         self._report, self._keep = report, keep
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -109,7 +108,8 @@ class Saver:
             step = taken.state.step
             folder = self._folder / (f"step-{step:08d}" + (RECOVERY if kind == "recovery" else ""))
             sealed = self._publish(taken, folder, with_tokenizer=kind != "recovery")
-            self._report(Saved(step, kind, str(folder), sealed.digest, sealed.bytes, taken.state.position.to_json(), metrics))
+            self._report(Saved(step, kind, str(folder), sealed.digest, sealed.bytes, taken.state.position.to_json(), metrics,
+                               taken.state.seen.to_json()))
             if kind == "recovery":
                 self._prune(folder)
         except BaseException as error:
@@ -138,7 +138,7 @@ class Saver:
         save_file(taken.moments, aside / "optimizer.safetensors")
         save_file(taken.random_state, aside / "rng.safetensors")
         (aside / "adapter_config.json").write_bytes(taken.adapter_config)
-        (aside / "state.json").write_bytes(taken.state.to_json(**self._told))
+        (aside / "state.json").write_bytes(taken.state.to_json(origin=self._origin, torch_version=torch.__version__))
         for file in aside.iterdir():
             file.chmod(0o644)
 

@@ -62,10 +62,12 @@ class Surroundings:
 
 
 class Training:
-    """One run, from the border it starts at. `names` are those of the stream's sources, in its order."""
+    """One run, from the border it starts at. `names` gives those of the stream's sources, in its order; they become more when
+    a source joins on the way."""
 
-    def __init__(self, spec: RunSpec, state: State, *, model: Model, optimizer: Optimizer, saver: Saver, names: list[str],
-                 validation: Callable[[], Iterable[Batch]] | None, sampler: Sampler | None, around: Surroundings) -> None:
+    def __init__(self, spec: RunSpec, state: State, *, model: Model, optimizer: Optimizer, saver: Saver,
+                 names: Callable[[], list[str]], validation: Callable[[], Iterable[Batch]] | None, sampler: Sampler | None,
+                 around: Surroundings) -> None:
         self._spec, self._state = spec, state
         self._model, self._optimizer, self._saver = model, optimizer, saver
         self._names, self._validation, self._sampler = names, validation, sampler
@@ -135,7 +137,7 @@ class Training:
     def _step(self, batch: Batch, wait_seconds: Callable[[], float]) -> None:
         def work(parts: Iterable[MicroBatch]) -> Sums:
             return accumulate(tuple(parts), self._model, self._optimizer, trained_tokens=batch.trained_tokens,
-                              sources=len(self._names), before_each=self._before_micro_batch)
+                              before_each=self._before_micro_batch)
 
         sums = self._layout.run(batch.micro_batches, work, self._back_to_border)
         norm = self._optimizer.update(batch.step) if batch.trained_tokens else torch.zeros_like(sums.loss)
@@ -144,7 +146,8 @@ class Training:
         self._settle()
         self._open = record, self._timing(wait_seconds())
         self._random_state = self._model.device.random_state()
-        self._state = replace(self._state, step=batch.step, position=batch.position, limit_tokens=self._layout.limit_tokens)
+        self._state = replace(self._state, step=batch.step, position=batch.position, seen=self._state.seen.after(batch),
+                              limit_tokens=self._layout.limit_tokens)
         self._tokens += batch.tokens
 
     def _settle(self) -> None:
@@ -156,8 +159,8 @@ class Training:
     def _read_open(self) -> StepDone:
         assert self._open is not None
         (record, timing), self._open = self._open, None
-        done = record.read(timing, names=self._names, last=self._last, memory_bytes=self._model.device.memory_bytes())
-        for skipped in skipped_rows(record.batch, self._names):
+        done = record.read(timing, names=self._names(), last=self._last, memory_bytes=self._model.device.memory_bytes())
+        for skipped in skipped_rows(record.batch, self._names()):
             self._report(skipped)
         return done
 
@@ -167,7 +170,7 @@ class Training:
             done = _with_validation(done, self._evaluate())
             self._state = replace(self._state, unreported=None)
         self._last = done
-        self._state = replace(self._state, last=dataclasses.asdict(done))
+        self._state = replace(self._state, last=dataclasses.asdict(replace(done, row_losses="")))
         self._report(done)
         self._save_if_due(done.step)
         self._mark = self._around.clock()

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from core.data.spec import Batch, MicroBatch
+from core.data.spec import Batch
 from core.errors import RunRejected
 from worker.reports import RowSkipped, StepDone
+from worker.training.lineage import ExampleCounts, row_losses
 from worker.training.step import Sums
 
 
@@ -30,7 +32,7 @@ class StepRecord:
     """A step that is done, whose numbers may still be on their way from the device."""
 
     def __init__(self, batch: Batch, sums: Sums, norm: torch.Tensor, *, learning_rate: float, is_scaled: bool) -> None:
-        numbers = torch.cat([torch.stack([sums.loss, sums.matches, norm.to(torch.float32)]), sums.by_source])
+        numbers = torch.cat([torch.stack([sums.loss, sums.matches, norm.to(torch.float32)]), sums.by_example])
         self._numbers, self._event = _start_copy(numbers)
         self._learning_rate, self._is_scaled = learning_rate, is_scaled
         self.batch = batch
@@ -42,8 +44,9 @@ class StepRecord:
         """
         if self._event is not None:
             self._event.synchronize()
-        loss, matches, norm, *by_source = self._numbers.tolist()
+        loss, matches, norm, *by_example = self._numbers.tolist()
         batch, trained = self.batch, self.batch.trained_tokens
+        counts = ExampleCounts.of(batch)
         if not np.isfinite(loss) or not (np.isfinite(norm) or self._is_scaled):
             raise _not_finite(batch.step, "loss" if not np.isfinite(loss) else "gradient")
         return StepDone(
@@ -53,10 +56,11 @@ class StepRecord:
                 matches / trained if trained else last.train_mean_token_accuracy if last else 0.0),
             learning_rate=self._learning_rate,
             grad_norm=(norm if np.isfinite(norm) else 0.0) if trained else last.grad_norm if last else 0.0,
-            epoch=batch.epoch, examples=sum(len(m.sources) for m in batch.micro_batches), tokens=batch.tokens,
+            epoch=batch.epoch, examples=len(counts.sources), tokens=batch.tokens,
             trained_tokens=trained, step_seconds=timing.step_seconds, data_wait_seconds=timing.data_wait_seconds,
             memory_bytes=memory_bytes, truncated=batch.truncated,
-            source_losses=_per_source(by_source, trained_by_source(batch.micro_batches, len(names)), names),
+            **_by_source(batch, counts, by_example, names),
+            rows_digest=f"{batch.digest:016x}", row_losses=row_losses(batch, counts, by_example),
         )
 
 
@@ -64,17 +68,16 @@ def skipped_rows(batch: Batch, names: Sequence[str]) -> list[RowSkipped]:
     return [RowSkipped(batch.step, names[h.ref.source], h.line, h.reason, h.file) for h in batch.holes]
 
 
-def trained_by_source(micro_batches: Sequence[MicroBatch], sources: int) -> np.ndarray:
-    """Trained tokens of each source, shape (sources,)."""
-    counts = np.zeros(sources, np.int64)
-    for micro in micro_batches:
-        per_example = np.add.reduceat(micro.loss_mask, micro.boundaries[:-1], dtype=np.int64)
-        np.add.at(counts, micro.sources, per_example)
-    return counts
-
-
-def _per_source(losses: Sequence[float], counts: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    return {name: loss / int(count) for name, loss, count in zip(names, losses, counts, strict=True) if count}
+def _by_source(batch: Batch, counts: ExampleCounts, losses: Sequence[float], names: Sequence[str]) -> dict[str, Any]:
+    """The figures of each source that the step drew from."""
+    numbers = (np.asarray(losses), counts.trained, np.ones_like(counts.tokens), counts.tokens)
+    found = list(zip(names, *(counts.by_source(number, len(names)) for number in numbers), strict=True))
+    return {
+        "source_losses": {name: loss / trained for name, loss, trained, *_ in found if trained},
+        "source_examples": {name: int(examples) for name, _, _, examples, _ in found if examples},
+        "source_tokens": {name: int(tokens) for name, *_, tokens in found if tokens},
+        "source_drawn": dict(zip(names, batch.position.drawn, strict=False)),
+    }
 
 
 def _start_copy(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,24 @@ import orjson
 from core.data.spec import Position
 from core.errors import RunInterrupted
 from core.storage import manifest
+from worker.training.lineage import Seen
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a checkpoint was made from, and what goes on from it must be made from too."""
+
+    fingerprint: str
+    """Of the stream, but for its mixture log."""
+    mixture_digest: Callable[[int], str]
+    """Digest of the mixture log up to a step; the log may grow behind it."""
+    schedule: dict[str, Any]
+    """Of the learning rate."""
+
+    def told(self, step: int) -> dict[str, Any]:
+        return {"stream_fingerprint": self.fingerprint, "mixture_digest": self.mixture_digest(step), "schedule": self.schedule}
 
 
 @dataclass(frozen=True)
@@ -34,30 +51,30 @@ class State:
     last: dict[str, Any] | None = None
     """The figures last reported."""
     scaler: dict[str, Any] | None = None
+    seen: Seen = field(default_factory=Seen)
 
-    def to_json(self, *, fingerprint: str, schedule: dict[str, Any], torch_version: str) -> bytes:
+    def to_json(self, *, origin: Origin, torch_version: str) -> bytes:
         told = {"version": STATE_VERSION, "step": self.step, "position": self.position.to_json(),
-                "stream_fingerprint": fingerprint, "schedule": schedule, "limit_tokens": self.limit_tokens,
-                "unreported": self.unreported, "last": self.last, "scaler": self.scaler, "torch": torch_version, "ranks": 1}
+                **origin.told(self.step), "limit_tokens": self.limit_tokens, "unreported": self.unreported, "last": self.last,
+                "scaler": self.scaler, "seen": self.seen.to_json(), "torch": torch_version, "ranks": 1}
         return orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
 
 
-def read_state(folder: Path, *, fingerprint: str, schedule: dict[str, Any]) -> State:
+def read_state(folder: Path, origin: Origin) -> State:
     """Verify a checkpoint's files and read where it stands.
 
-    Raises FolderDamaged where a file differs from the manifest, RunInterrupted where the checkpoint belongs to another stream
-    or schedule; both values are in the message.
+    Raises FolderDamaged where a file differs from the manifest, RunInterrupted where the checkpoint belongs to another stream,
+    mixture or schedule; both values are in the message.
     """
     manifest.verify(folder)
     told = orjson.loads((folder / "state.json").read_bytes())
     if told["version"] != STATE_VERSION:
         raise _differs(folder, "version", told["version"], STATE_VERSION)
-    if told["stream_fingerprint"] != fingerprint:
-        raise _differs(folder, "stream fingerprint", told["stream_fingerprint"], fingerprint)
-    if told["schedule"] != schedule:
-        raise _differs(folder, "schedule", told["schedule"], schedule)
+    for what, expected in origin.told(told["step"]).items():
+        if told[what] != expected:
+            raise _differs(folder, what.replace("_", " "), told[what], expected)
     return State(told["step"], Position.from_json(told["position"]), told["limit_tokens"], told["unreported"], told["last"],
-                 told["scaler"])
+                 told["scaler"], Seen.from_json(told["seen"]))
 
 
 def _differs(folder: Path, what: str, found: object, expected: object) -> RunInterrupted:

@@ -28,13 +28,13 @@ class Sums:
 
     loss: torch.Tensor
     matches: torch.Tensor
-    by_source: torch.Tensor
-    """Shape (sources,): the loss of each source's tokens."""
+    by_example: torch.Tensor
+    """Shape (examples,): the loss of each example's tokens."""
 
     @classmethod
-    def zero(cls, sources: int, model: Model) -> Sums:
+    def zero(cls, examples: int, model: Model) -> Sums:
         place = model.device.place
-        return cls(torch.zeros((), device=place), torch.zeros((), device=place), torch.zeros(sources, device=place))
+        return cls(torch.zeros((), device=place), torch.zeros((), device=place), torch.zeros(examples, device=place))
 
     def add(self, losses: torch.Tensor, matches: torch.Tensor) -> None:
         self.loss += losses.sum()
@@ -67,12 +67,14 @@ class Layout:
             self.on_split(len(fit(micro_batches, limit)), limit)
 
 
-def accumulate(micro_batches: Sequence[MicroBatch], model: Model, optimizer: Optimizer, *, trained_tokens: int, sources: int,
+def accumulate(micro_batches: Sequence[MicroBatch], model: Model, optimizer: Optimizer, *, trained_tokens: int,
                before_each: Callable[[MicroBatch], None]) -> Sums:
     """Add up the gradients of a step; `before_each` may raise to leave between two micro-batches."""
-    sums = Sums.zero(sources, model)
+    sums = Sums.zero(sum(len(micro.sources) for micro in micro_batches), model)
+    done = 0
     for micro in _laid_out(micro_batches, model):
         before_each(micro)
+        first, done = done, done + len(micro.sources)
         tensors = to_tensors(micro, model.device)
         if not len(tensors.labels):
             continue
@@ -80,13 +82,13 @@ def accumulate(micro_batches: Sequence[MicroBatch], model: Model, optimizer: Opt
             losses, matches = model.token_losses(tensors)
         optimizer.scale(losses.sum() / trained_tokens).backward()
         sums.add(losses.detach(), matches)
-        sums.by_source.index_add_(0, tensors.sources, losses.detach())
+        sums.by_example.index_add_(0, tensors.examples + first, losses.detach())
     return sums
 
 
 @torch.no_grad()
 def measure(micro_batches: Sequence[MicroBatch], model: Model, *, before_each: Callable[[MicroBatch], None]) -> Sums:
-    """The same sums without gradients, not told apart by source; the caller has put the model into evaluation mode."""
+    """The same sums without gradients, not told apart by example; the caller has put the model into evaluation mode."""
     sums = Sums.zero(0, model)
     for micro in _laid_out(micro_batches, model):
         before_each(micro)

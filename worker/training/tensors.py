@@ -26,19 +26,19 @@ class MicroTensors:
     """int64, shape (trained,): positions whose next token is trained on."""
     labels: torch.Tensor
     """int64, shape (trained,): those next tokens."""
-    sources: torch.Tensor
-    """int64, shape (trained,): the source of each of them."""
+    examples: torch.Tensor
+    """int64, shape (trained,): the example that each of them belongs to, counted from 0 within the micro-batch."""
 
 
 def to_tensors(micro: MicroBatch, device: Device) -> MicroTensors:
     trained = np.flatnonzero(micro.loss_mask)
-    sources = np.repeat(micro.sources, np.diff(micro.boundaries))[trained]
+    examples = np.repeat(np.arange(len(micro.sources)), np.diff(micro.boundaries))[trained]
     return MicroTensors(
         ids=_place(micro.ids, device)[None],
         position_ids=_place(micro.position_ids, device)[None],
         predict_from=_place(trained - 1, device),
         labels=_place(micro.ids[trained], device),
-        sources=_place(sources, device),
+        examples=_place(examples, device),
     )
 
 

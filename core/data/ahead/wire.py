@@ -42,6 +42,7 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
         "position": batch.position.to_json(),
         "rows": [(ref.source, ref.row) for ref in batch.rows],
         "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file) for hole in batch.holes],
+        "slots": batch.slots, "slot_count": batch.slot_count, "digest": batch.digest,
         "lengths": [array.size for array in arrays],
     }
     told = orjson.dumps(header)
@@ -63,6 +64,7 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
         position=Position.from_json(told["position"]),
         micro_batches=tuple(MicroBatch(*arrays[k:k + len(_DTYPES)]) for k in range(0, len(arrays), len(_DTYPES))),
         rows=tuple(RowRef(*ref) for ref in told["rows"]),
+        slots=tuple(told["slots"]), slot_count=told["slot_count"], digest=told["digest"],
         holes=tuple(Hole(RowRef(source, row), *about) for source, row, *about in told["holes"]),
     )
 

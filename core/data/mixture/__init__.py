@@ -2,5 +2,6 @@
 
 from core.data.mixture.mixture import Mixture
 from core.data.mixture.schedule import Schedule
+from core.data.mixture.turns import Turn, check_log, turns_of
 
-__all__ = ["Mixture", "Schedule"]
+__all__ = ["Mixture", "Schedule", "Turn", "check_log", "turns_of"]

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 from core.data.batches import BatchMaker, Share
 from core.data.pipeline.meeting import MakeExamples, Tokenizing, meet, some_examples
-from core.data.pipeline.planning import make_orders, make_plan, make_schedule
 from core.data.pipeline.stream import Stream
+from core.data.pipeline.timetable import Timetable
 from core.data.rows import RowReader
 from core.data.spec import Example, Places, Row, RowFormat, SourceSpec, StreamSpec
 from core.data.templates import RowTemplate, open_template
@@ -19,8 +19,7 @@ def open_stream(spec: StreamSpec, places: Places | None = None) -> Stream:
     """Open the files and their indexes, the tokenizer, the templates; raises DataError for what cannot be opened."""
     with ExitStack() as opened:
         reader = opened.enter_context(RowReader(spec.sources, places))
-        orders = make_orders(spec, reader.indexes)
-        schedule = make_schedule(spec, orders)
+        timetable = Timetable(spec, reader.indexes)
         tokenizing = meet(spec, reader, _examples_of(spec))
         rows = RowEncoder(tokenizing.reference, max_length=spec.max_length, overlong=spec.overlong, fast=tokenizing.fast)
         templates: dict[RowFormat, RowTemplate] = {
@@ -28,8 +27,7 @@ def open_stream(spec: StreamSpec, places: Places | None = None) -> Stream:
         share = Share(spec.rank, spec.ranks, spec.micro_batch_tokens)
         maker = BatchMaker(reader, templates, rows, sources=spec.sources, on_bad_row=spec.on_bad_row, share=share)
         opened.pop_all()
-    return Stream(make_plan(schedule, orders), schedule, orders, maker, mixture=spec.mixture, reader=reader,
-                  warnings=tokenizing.warnings)
+    return Stream(timetable, maker, reader, warnings=tokenizing.warnings)
 
 
 def _template(spec: StreamSpec, row_format: RowFormat, tokens: Tokenizing | TextEncoder) -> RowTemplate:

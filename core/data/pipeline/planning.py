@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.data.index import DatasetIndex
+from core.data.mixture import turns_of
 from core.data.order import RowOrder, rows_per_block
-from core.data.pipeline.schedule import Mixed, Passes, Schedule
+from core.data.pipeline.schedule import Joined, Mixed, Passes, Schedule
 from core.data.rows import open_index
 from core.data.spec import SourceSpec, StreamPlan, StreamSpec
 from core.data.split import kept_rows
@@ -33,9 +34,21 @@ def make_schedule(spec: StreamSpec, orders: Sequence[RowOrder]) -> Schedule:
     for source, size in zip(spec.sources, rows, strict=True):
         if size == 0:
             raise DataError(_no_rows(source, spec))
-    if len(rows) == 1 or spec.part == "validation":
+    if spec.part == "validation":
         return Passes(rows, batch_size=spec.batch_size, epochs=spec.epochs)
-    return Mixed(rows, spec.mixture, batch_size=spec.batch_size, epochs=spec.epochs, exhaustion=spec.exhaustion)
+    planned = rows[:len(spec.mixture[0].weights)]
+    passes = spec.source_epochs or (spec.epochs,) * len(planned)
+    if len(planned) == 1:
+        return _passes(spec, rows, epochs=passes[0])
+    return Mixed(spec.mixture, wanted=[size * epochs for size, epochs in zip(planned, passes, strict=True)], sources=len(rows),
+                 batch_size=spec.batch_size, epochs=spec.epochs, exhaustion=spec.exhaustion)
+
+
+def _passes(spec: StreamSpec, rows: Sequence[int], *, epochs: int) -> Schedule:
+    """Passes over the first source, and the mixture from the first change on that draws from another."""
+    passes = Passes(rows[:1], batch_size=spec.batch_size, epochs=epochs)
+    turns = [turn for turn in turns_of(spec.mixture, sources=len(rows)) if turn.from_step > 1 or turn.drawn != (0,)]
+    return Joined(passes, turns, batch_size=spec.batch_size) if turns else passes
 
 
 def make_plan(schedule: Schedule, orders: Sequence[RowOrder]) -> StreamPlan:

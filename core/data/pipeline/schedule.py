@@ -6,7 +6,10 @@ for validation are read so from several sources too, one after another: each cou
 *Several sources*: slots follow the mixture without a break, and the stream ends, in the middle of a step if need be, when
 the exhaustion policy says so: "all", when every source has had its passes (shorter sources begin again meanwhile);
 "first", when the first of them has; "repeat", after as many draws as all sources together have rows in all epochs. It is
-reckoned with the first entry of the mixture log: a change of weights on the way leaves the number of steps alone.
+reckoned with the first entry of the mixture log and the sources that it weighs, those of the submit: a change on the way
+leaves the number of steps alone.
+
+*One source that gets company*: its passes up to the step of the change; from there on the mixture, in whole steps.
 
 A draw is (source, position in that source's order); positions go on over the passes. Any step costs the same.
 """
@@ -18,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from core.data.mixture import Mixture
+from core.data.mixture import Mixture, Turn
 from core.data.spec import Exhaustion, MixtureEntry
 
 
@@ -71,23 +74,22 @@ class Passes:
 
 
 class Mixed:
-    def __init__(self, sizes: Sequence[int], log: Sequence[MixtureEntry], *, batch_size: int, epochs: int,
+    """`epochs` are the passes of the whole, which its figures count in; `wanted` the rows that each source of the first
+    entry is to give."""
+
+    def __init__(self, log: Sequence[MixtureEntry], *, wanted: Sequence[int], sources: int, batch_size: int, epochs: int,
                  exhaustion: Exhaustion) -> None:
-        self._mixture = Mixture(tuple(log), batch_size)
+        self._mixture = Mixture(tuple(log), batch_size, sources=sources)
         self._batch_size = batch_size
         self._epochs = epochs
-        self._sources = len(sizes)
-        self._total_draws = _total_draws(sizes, log[0], batch_size, epochs, exhaustion)
+        self._sources = sources
+        self._total_draws = _total_draws(wanted, log[0], batch_size, exhaustion)
         self.total_steps = -(-self._total_draws // batch_size)
         self.epoch_ends = tuple(-(-self.total_steps * epoch // epochs) for epoch in range(1, epochs + 1))
 
     def draws(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         sources = self._sources_of(step)
-        positions = np.empty(len(sources), dtype=np.int64)
-        for source, before in enumerate(self._mixture.drawn_before(step)):
-            mine = sources == source
-            positions[mine] = before + np.arange(np.count_nonzero(mine))
-        return sources, positions
+        return sources, _positions(sources, self._mixture.drawn_before(step))
 
     def drawn_after(self, step: int) -> tuple[int, ...]:
         if step < self.total_steps:
@@ -103,22 +105,59 @@ class Mixed:
         return self._mixture.draws(step)[:slots]
 
 
-def _total_draws(sizes: Sequence[int], entry: MixtureEntry, batch_size: int, epochs: int, exhaustion: Exhaustion) -> int:
+class Joined:
+    """Passes over one source until a step, a mixture from there on: for a source that others join on the way."""
+
+    def __init__(self, passes: Passes, turns: Sequence[Turn], *, batch_size: int) -> None:
+        self._passes = passes
+        self._from_step = turns[0].from_step
+        self._width = len(turns[0].shares)
+        self._mixture = Mixture.going_on(turns, batch_size, drawn=self._padded(passes.drawn_after(self._from_step - 1)))
+        self.total_steps, self.epoch_ends = passes.total_steps, passes.epoch_ends
+
+    def draws(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        if step < self._from_step:
+            return self._passes.draws(step)
+        sources = self._mixture.draws(step)
+        return sources, _positions(sources, self._mixture.drawn_before(step))
+
+    def drawn_after(self, step: int) -> tuple[int, ...]:
+        if step < self._from_step:
+            return self._padded(self._passes.drawn_after(step))
+        return tuple(self._mixture.drawn_before(step + 1))
+
+    def epoch_after(self, step: int) -> float:
+        return self._passes.epoch_after(step)
+
+    def _padded(self, drawn: tuple[int, ...]) -> tuple[int, ...]:
+        return (*drawn, *(0,) * (self._width - len(drawn)))
+
+
+def _positions(sources: np.ndarray, drawn: Sequence[int]) -> np.ndarray:
+    """The position of each slot in its source's order, when `drawn` rows came before the step."""
+    positions = np.empty(len(sources), dtype=np.int64)
+    for source, before in enumerate(drawn):
+        mine = sources == source
+        positions[mine] = before + np.arange(np.count_nonzero(mine))
+    return positions
+
+
+def _total_draws(wanted: Sequence[int], entry: MixtureEntry, batch_size: int, exhaustion: Exhaustion) -> int:
     if exhaustion == "repeat":
-        return sum(sizes) * epochs
+        return sum(wanted)
     mixture = Mixture((MixtureEntry(1, entry.weights),), batch_size)
     weighed = np.array(entry.weights) > 0
-    wanted = np.array(sizes, dtype=np.int64)[weighed] * epochs
+    due = np.array(wanted, dtype=np.int64)[weighed]
     is_met = np.all if exhaustion == "all" else np.any
 
     def is_done_before(step: int) -> bool:
-        return bool(is_met(np.array(mixture.drawn_before(step))[weighed] >= wanted))
+        return bool(is_met(np.array(mixture.drawn_before(step))[weighed] >= due))
 
     step = _first(is_done_before) - 1
     drawn = np.array(mixture.drawn_before(step), dtype=np.int64)
     for slot, source in enumerate(mixture.draws(step).tolist(), start=1):
         drawn[source] += 1
-        if is_met(drawn[weighed] >= wanted):
+        if is_met(drawn[weighed] >= due):
             return (step - 1) * batch_size + slot
     raise AssertionError("a mixture's draws and its counts do not agree")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from core.errors import RunInterrupted
 from core.specs.run import OptimizerSpec
 from core.storage import manifest
 from tests.tiny_model import tiny_base
-from tests.worker.making import FINGERPRINT, SCHEDULE, run_spec, tiny, train
+from tests.worker.making import FINGERPRINT, ORIGIN, run_spec, tiny, train
 from worker.reports import Line, Saved
 from worker.training.checkpointing import Saver, Snapshot, snapshot
 from worker.training.optimizer import build_optimizer
@@ -29,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Saved]:
 
 
 def saver(folder: Path, heard: list[Line]) -> Saver:
-    made = Saver(folder, base_model=tiny_base(), fingerprint=FINGERPRINT, schedule=SCHEDULE, report=heard.append)
+    made = Saver(folder, base_model=tiny_base(), origin=ORIGIN, report=heard.append)
     made.open(0)
     return made
 
@@ -39,8 +40,8 @@ def taken(step: int) -> Snapshot:
                     {"cpu": torch.get_rng_state()})
 
 
-def read(folder: str, *, fingerprint: str = FINGERPRINT, schedule: dict = SCHEDULE) -> State:
-    return read_state(Path(folder), fingerprint=fingerprint, schedule=schedule)
+def read(folder: str, **changes) -> State:
+    return read_state(Path(folder), replace(ORIGIN, **changes))
 
 
 def test_what_was_reported_verifies(trained: list[Saved]) -> None:
@@ -82,6 +83,11 @@ def test_another_stream_is_refused_with_both_fingerprints(trained: list[Saved]) 
         read(trained[0].folder, fingerprint="1e" * 16)
 
 
+def test_another_mixture_up_to_its_step_is_refused_with_both_digests(trained: list[Saved]) -> None:
+    with pytest.raises(RunInterrupted, match=r"mixture digest up to 3, this run has changed at 3"):
+        read(trained[0].folder, mixture_digest=lambda step: f"changed at {step}")
+
+
 def test_another_schedule_is_refused_with_both(trained: list[Saved]) -> None:
     with pytest.raises(RunInterrupted, match=r"'total_steps': 6.*'total_steps': 7"):
         read(trained[0].folder, schedule={"total_steps": 7})
@@ -89,7 +95,7 @@ def test_another_schedule_is_refused_with_both(trained: list[Saved]) -> None:
 
 def test_a_save_is_reported_only_when_it_lies_under_its_name(tmp_path: Path) -> None:
     seen: list[bool] = []
-    made = Saver(tmp_path, base_model=tiny_base(), fingerprint="f", schedule={},
+    made = Saver(tmp_path, base_model=tiny_base(), origin=ORIGIN,
                  report=lambda line: seen.append(isinstance(line, Saved) and bool(manifest.verify(Path(line.folder)))))
     made.open(0)
     made.save(taken(1), "listed", {})
@@ -124,7 +130,7 @@ def test_recovery_points_ahead_of_the_start_are_cleared_and_those_behind_count(t
     for step in (3, 5, 8):
         first.save(taken(step), "recovery", {})
     first.wait()
-    again = Saver(tmp_path, base_model=tiny_base(), fingerprint="f", schedule={}, report=heard.append)
+    again = Saver(tmp_path, base_model=tiny_base(), origin=ORIGIN, report=heard.append)
     again.open(5)
     again.save(taken(6), "recovery", {})
     again.wait()

@@ -147,7 +147,7 @@ def test_every_shape_of_adapter_learns(changes: dict) -> None:
     trained = int(one.loss_mask.sum())
     seen = []
     for step in range(1, 9):
-        sums = accumulate([one], model, optimizer, trained_tokens=trained, sources=1, before_each=lambda part: None)
+        sums = accumulate([one], model, optimizer, trained_tokens=trained, before_each=lambda part: None)
         optimizer.update(step)
         seen.append(float(sums.loss) / trained)
     assert seen[-1] < seen[0] - 0.1
@@ -160,7 +160,7 @@ def test_gradient_checkpointing_changes_memory_and_not_the_gradients() -> None:
         wake(model)
         torch.manual_seed(4)
         accumulate([micro([12, 7])], model, build_optimizer(model.parameters, OptimizerSpec(learning_rate=1e-3),
-                   total_steps=1), trained_tokens=10, sources=1, before_each=lambda part: None)
+                   total_steps=1), trained_tokens=10, before_each=lambda part: None)
         found.append(gradients(model))
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
