@@ -34,6 +34,8 @@ FLUSH_SECONDS = 0.25
 BATCH = 50
 ROOM = 10_000
 """Reports that may wait for the ledger."""
+LINEAGE = ("rows_digest", "row_losses")
+"""What a step reports for its lineage, which is kept apart from its figures."""
 SKIPPED_ROWS_TOLD = 100
 """Rows named one by one in the log of a run; more are only counted."""
 
@@ -210,7 +212,7 @@ def runs_of_steps(batch: Sequence[Line]) -> list[Line | list[StepDone]]:
 
 def metrics_row(step: StepDone, total_steps: int | None) -> dict[str, Any]:
     """The figures of one step as its event carries them; figures that are absent or not finite are left out."""
-    told = {name: getattr(step, name) for name in step.__dataclass_fields__}
+    told = {name: getattr(step, name) for name in step.__dataclass_fields__ if name not in LINEAGE}
     told["total_steps"] = total_steps
     told["tokens_per_second"] = step.tokens / step.step_seconds if step.step_seconds > 0 else None
     return {name: value for name, value in told.items() if value is not None and value == value and value not in _ENDLESS}
