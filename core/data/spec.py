@@ -65,7 +65,7 @@ class SourceSpec:
     def identity(self) -> dict[str, Any]:
         """What decides the source's rows and their order: its content and how it is read, not its name or its paths."""
         return {"digest": self.digest, "format": self.format, "columns": self.columns, "layout": self.layout,
-                "shards": [shard.digest for shard in self.shards]}
+                "block_rows": self.block_rows, "shards": [shard.digest for shard in self.shards]}
 
     @classmethod
     def of_file(cls, name: str, path: str, index_path: str, row_format: RowFormat, digest: str = "") -> SourceSpec:
