@@ -43,11 +43,12 @@ def _read(reader: RowReader, numbers: range) -> Iterator[RowObject]:
         if taken and taken + end - start > PAGE_BYTES:
             return
         taken += end - start
-        yield _shape(number, *reader.where(RowRef(0, number)), reader.read_many([RowRef(0, number)])[0])
+        yield _shape(reader, RowRef(0, number))
 
 
-def _shape(number: int, file: str, line: int, row: object) -> RowObject:
+def _shape(reader: RowReader, ref: RowRef) -> RowObject:
+    number, (file, line), (row,) = ref.row, reader.where(ref), reader.read_many([ref])
     if isinstance(row, BadRow):
         error = VersionError(code=row.code, message=row.message)
         return RowObject(number=number, file=file, line=line, content=None, error=error)
-    return RowObject(number=number, file=file, line=line, content=row.value, error=None)  # pyright: ignore[reportAttributeAccessIssue]
+    return RowObject(number=number, file=file, line=line, content=reader.stored(ref), error=None)

@@ -56,7 +56,7 @@ def give_up_index(desk: Desk, session: Session, chore: Chore, cause: dict[str, A
 
 def _settle(desk: Desk, chore: Chore, version_id: str, told: dict[str, Any], aside: Path) -> None:
     error, report = told.get("error"), told.get("report")
-    if report is not None and report["rows"] - report["faulty"] > 0:
+    if report is not None and datasets.is_usable(report):
         return _make_ready(desk, chore, version_id, report, aside)
     if error is not None and error["code"] in TOLD_ELSEWHERE:
         raise RunInterrupted(error["message"], code=error["code"])
@@ -93,8 +93,9 @@ def _no_good_row(report: dict[str, Any]) -> str:
 def _run_pass(desk: Desk, version: DatasetVersion, path: Path, aside: Path, must_stop: threading.Event) -> dict[str, Any]:
     """Run the pass, showing its progress; give its last line. Raise LeaseLost when it must stop."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "core.data.register", str(path), str(aside)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, env=child_environment(os.environ, {}), cwd=ROOT, start_new_session=True,
+        [sys.executable, "-m", "core.data.register", str(path), str(aside), *_asked(version)], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=child_environment(os.environ, {}), cwd=ROOT,
+        start_new_session=True,
     )
     last: dict[str, Any] = {}
     noted_at = time.monotonic()
@@ -113,6 +114,12 @@ def _run_pass(desk: Desk, version: DatasetVersion, path: Path, aside: Path, must
     if "report" not in last and "error" not in last:
         raise HeadraceError(f"the indexing process left with code {code} and no report")
     return last
+
+
+def _asked(version: DatasetVersion) -> list[str]:
+    """What the user said of the rows, as arguments."""
+    shape = ["--shape", version.asked_shape] if version.asked_shape else []
+    return [*shape, "--columns", orjson.dumps(version.columns).decode()] if version.columns else shape
 
 
 def _lines(process: subprocess.Popen[bytes], must_stop: threading.Event) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from api.bodies import JsonRoute
 from api.deps import Parts, PartsDep, Tenant, TenantDep
 from api.paging import MOST, After, Limit, ListObject, list_of, page_of
-from api.preview import preview_rows
+from api.preview import MOST_SAMPLED, measure_lengths, preview_rows
 from api.references import refusing_references
 from api.rows import read_page, source_of
 from api.schemas.datasets import DatasetCreate, DatasetDeleted, DatasetObject, RowPage, VersionObject
@@ -39,7 +39,8 @@ VersionNumber = Annotated[int | None, Query(ge=1, le=MOST_NUMBER, description="N
 def create(asked: DatasetCreate, tenant: TenantDep, parts: PartsDep) -> DatasetObject:
     """Register a file under a name: a new data set, or the next version of the one that has the name."""
     with parts.ledger.write() as session, refusing_references():
-        dataset, version = register(session, tenant.project_id, name=asked.name, file_id=asked.file_id, now=parts.clock())
+        dataset, version = register(session, tenant.project_id, name=asked.name, file_id=asked.file_id, shape=asked.shape,
+                                    columns=asked.columns, now=parts.clock())
         told = DatasetObject.of(dataset, version)
     parts.wake_workers("upkeep")
     return told
@@ -103,6 +104,21 @@ def preview(
     with parts.ledger.read() as session:
         base = resolve_base(session, tenant.project_id, model).base
     return preview_rows(source_of(found, parts.artifacts), base, first_row=row, rows=rows, max_length=max_length)
+
+
+@router.get("/{dataset_id}/lengths")
+def lengths(
+    dataset_id: str, tenant: TenantDep, parts: PartsDep,
+    model: Annotated[str, Query(min_length=1, max_length=256, description="Whose template and tokenizer to use.")],
+    max_length: Annotated[int | None, Query(ge=8, le=1_048_576, description="As a job's options have it.")] = None,
+    sample: Annotated[int, Query(ge=0, le=MOST_SAMPLED, description="Rows to look at beside the longest.")] = 1000,
+    version: VersionNumber = None,
+) -> dict[str, Any]:
+    """Measure rows in a model's tokens: percentiles and a histogram from a sample, the longest rows exactly."""
+    found = _version(dataset_id, version, tenant, parts)
+    with parts.ledger.read() as session:
+        base = resolve_base(session, tenant.project_id, model).base
+    return measure_lengths(source_of(found, parts.artifacts), base, max_length=max_length, sample=sample)
 
 
 def _version(dataset_id: str, number: int | None, tenant: Tenant, parts: Parts) -> DatasetVersion:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.paging import Entry
 from api.schemas.times import unix
 from core.datasets.models import Dataset, DatasetVersion
+from core.datasets.shape import shape_of
 
 
 class DatasetCreate(BaseModel):
@@ -16,6 +17,12 @@ class DatasetCreate(BaseModel):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     file_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    shape: Literal["chat", "sharegpt", "alpaca", "prompt_completion", "text", "preference", "preference_openai",
+                   "preference_sharegpt", "preference_alpaca", "preference_trl"] | None = None
+    """What the rows look like; found by the first of them when absent."""
+    columns: Annotated[dict[str, Any], Field(max_length=64)] | None = None
+    """Which field each part is read from, as in {"prompt": "question", "completion": "answer"}; an entry of a
+    dataset_info.json is understood too."""
 
 
 class Fault(BaseModel):
@@ -23,6 +30,17 @@ class Fault(BaseModel):
     """From 1; 0 for the file as a whole."""
     code: str
     message: str
+    """Line, reason and remedy in one sentence."""
+    reason: str = ""
+    remedy: str = ""
+    file: str = ""
+    """The shard that the line lies in, where a version has several."""
+
+
+class Duplicates(BaseModel):
+    rows: int
+    """Rows whose very bytes came before."""
+    is_estimated: bool
 
 
 class VersionError(BaseModel):
@@ -43,25 +61,33 @@ class VersionObject(Entry):
     digest: str | None
     """SHA-256 of the content."""
     format: str | None
+    """What a row is read as: chat, prompt_completion, text or preference."""
+    shape: str | None
+    """What the rows look like: found, or as it was asked for."""
+    columns: dict[str, Any]
+    """Which field each part is read from."""
     rows: int | None
     faulty_rows: int | None
     faults: list[Fault]
     """The first of them, by line."""
     fault_counts: dict[str, int]
     """How many of each code, over all lines."""
+    duplicates: Duplicates | None
     lengths: dict[str, Any] | None
     """Bytes of the rows: least, mean, percentiles, most, histogram."""
     error: VersionError | None
 
     @classmethod
     def of(cls, version: DatasetVersion) -> VersionObject:
-        report = version.report or {}
+        report, shape = version.report or {}, shape_of(version)
         return cls(
             id=version.id, dataset=version.dataset_id, number=version.number, status=version.status,  # pyright: ignore[reportArgumentType]
             file_id=version.file_id, created_at=unix(version.created_at), ready_at=unix(version.ready_at), bytes=version.bytes,
-            progress_bytes=version.progress_bytes, digest=version.digest, format=version.row_format, rows=version.rows,
+            progress_bytes=version.progress_bytes, digest=version.digest, format=version.row_format,
+            shape=shape["name"], columns=shape["columns"], rows=version.rows,
             faulty_rows=version.faulty_rows, faults=[Fault.model_validate(fault) for fault in report.get("faults") or []],
             fault_counts=report.get("fault_counts") or {}, lengths=report.get("lengths"),
+            duplicates=Duplicates.model_validate(report["duplicates"]) if report.get("duplicates") else None,
             error=VersionError.model_validate(version.error) if version.error else None,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import xxhash
 
@@ -63,8 +63,7 @@ class RowReader:
     def read(self, ref: RowRef) -> Row:
         """Read and check one row; raise BadRow when it cannot be used."""
         index = self.indexes[ref.source]
-        shard, start, end = index.span(ref.row)
-        raw = self._shards[ref.source][shard].read(start, end)
+        shard, raw = self._bytes(ref)
         digest = xxhash.xxh3_64_intdigest(raw)
         if digest & 0xFFFF != index.hash(ref.row):
             raise self._bad(ref, "the row changed after the data set was registered; register it again", "row_changed")
@@ -75,6 +74,11 @@ class RowReader:
             return Row(ref, shape.canonical(value), digest)
         except RowFault as fault:
             raise self._bad(ref, fault.message, fault.code) from None
+
+    def stored(self, ref: RowRef) -> dict[str, Any]:
+        """Give the fields of a good row as its file has them."""
+        shard, raw = self._bytes(ref)
+        return parse_object(raw, self.indexes[ref.source].shards[shard].report.layout)
 
     def read_many(self, refs: Sequence[RowRef]) -> list[Row | BadRow]:
         """Read rows in the order asked for, with the BadRow itself in the place of one that cannot be used."""
@@ -108,6 +112,11 @@ class RowReader:
             expect = getattr(self._shards[ref.source][shard], "expect", None)
             if expect is not None:
                 expect([(start, end)])
+
+    def _bytes(self, ref: RowRef) -> tuple[int, bytes]:
+        """A row's shard, and its bytes."""
+        shard, start, end = self.indexes[ref.source].span(ref.row)
+        return shard, self._shards[ref.source][shard].read(start, end)
 
     def _read_or_tell(self, ref: RowRef) -> Row | BadRow:
         try:

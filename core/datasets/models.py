@@ -38,8 +38,12 @@ class DatasetVersion(Base):
     """From 1, within the data set."""
     file_id: Mapped[str] = mapped_column(ForeignKey("files.id"), index=True)
     status: Mapped[str] = mapped_column(default="indexing")
+    asked_shape: Mapped[str | None]
+    """The shape that the user named; what was found is in the report."""
+    columns: Mapped[dict[str, Any] | None]
+    """The user's mapping of fields, as it was given."""
     row_format: Mapped[str | None]
-    """chat, prompt_completion or text; None until it is known."""
+    """chat, prompt_completion, text or preference; None until it is known."""
     index_key: Mapped[str | None]
     """Folder of the index under the storage root; None until ready."""
     digest: Mapped[str | None]

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
+from core.data.shapes import read_columns
 from core.datasets.faults import first_faults
 from core.datasets.models import Dataset, DatasetVersion
 from core.datasets.repository import (
@@ -41,13 +42,17 @@ MAX_NAME = 128
 SHOWN_JOBS = 5
 
 
-def register(session: Session, project_id: str, *, name: str, file_id: str, now: datetime) -> tuple[Dataset, DatasetVersion]:
-    """Make a version of the file's rows, under a new or a known name; an upkeep worker indexes it."""
+def register(session: Session, project_id: str, *, name: str, file_id: str, now: datetime, shape: str | None = None,
+             columns: dict[str, Any] | None = None) -> tuple[Dataset, DatasetVersion]:
+    """Make a version of the file's rows, under a new or a known name; an upkeep worker indexes it.
+
+    `shape` and `columns` say what the rows look like; without them the first rows do."""
     _check_name(name)
+    read_columns(columns)
     lock_project(session, project_id)
     file = get_trainable_file(session, project_id, file_id, param="file_id")
     dataset = find_dataset_named(session, project_id, name) or _add_dataset(session, project_id, name, now=now)
-    return dataset, _add_version(session, dataset, file, now=now)
+    return dataset, _add_version(session, dataset, file, now=now, shape=shape, columns=columns)
 
 
 def version_for_file(session: Session, project_id: str, file_id: str, *, now: datetime,
@@ -150,7 +155,7 @@ def settle_index(session: Session, version_id: str, *, report: dict[str, Any], i
     """Make a version ready with its index's report (`IndexReport` as JSON), and wake the jobs that wait for it.
 
     A version without one good row fails instead, with its first faults. Safe to call twice."""
-    if report["rows"] - report["faulty"] < 1 or report["format"] is None:
+    if not is_usable(report):
         return fail_index(session, version_id, code="invalid_training_file", message=_without_rows(report), report=report,
                           now=now)
     version = _get_locked(session, version_id)
@@ -162,6 +167,11 @@ def settle_index(session: Session, version_id: str, *, report: dict[str, Any], i
     session.flush()
     wake_jobs(session, version, now=now)
     return version
+
+
+def is_usable(report: dict[str, Any]) -> bool:
+    """Tell whether a file has a row to train on, and was read to its end."""
+    return report["rows"] > report["faulty"] and report["format"] is not None and report.get("is_whole", True)
 
 
 def fail_index(session: Session, version_id: str, *, code: str, message: str, now: datetime,
@@ -208,9 +218,11 @@ def _add_dataset(session: Session, project_id: str, name: str, *, now: datetime,
     return dataset
 
 
-def _add_version(session: Session, dataset: Dataset, file: StoredFile, *, now: datetime) -> DatasetVersion:
+def _add_version(session: Session, dataset: Dataset, file: StoredFile, *, now: datetime, shape: str | None = None,
+                 columns: dict[str, Any] | None = None) -> DatasetVersion:
     version = DatasetVersion(id=new_id("dataset_version"), dataset_id=dataset.id, number=next_number(session, dataset.id),
-                             file_id=file.id, status="indexing", bytes=file.bytes, created_at=now)
+                             file_id=file.id, status="indexing", bytes=file.bytes, created_at=now, asked_shape=shape,
+                             columns=columns)
     session.add(version)
     session.flush()
     chores.add(session, INDEX, version.id, now=now)
@@ -224,6 +236,7 @@ def _check_name(name: str) -> None:
 
 
 __all__ = [
-    "INDEX", "PREPARE", "delete_dataset", "fail_index", "get_dataset", "get_trainable_file", "get_version", "latest_version",
-    "list_datasets", "list_versions", "note_progress", "register", "settle_index", "usable_version", "version_for_file",
+    "INDEX", "PREPARE", "delete_dataset", "fail_index", "get_dataset", "get_trainable_file", "get_version", "is_usable",
+    "latest_version", "list_datasets", "list_versions", "note_progress", "register", "settle_index", "usable_version",
+    "version_for_file",
 ]

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from core.data.spec import StreamPlan, StreamSpec
 from core.datasets.faults import first_faults
 from core.datasets.models import DatasetVersion
+from core.datasets.shape import shape_of
 from core.errors import DataError, HeadraceError, shown
 from core.jobs.models import Job
 from core.jobs.moves import move
@@ -58,6 +59,11 @@ def check_version(job: Job, version: DatasetVersion, *, param: str) -> None:
         error = version.error or {}
         message = f"{param}: {error.get('message', 'its rows could not be read')}"
         raise DataError(message, code=error.get("code") or code, param=param)
+    if version.row_format == "preference":
+        raise DataError(f"{param} holds preference pairs (shape {shape_of(version)['name']}: a chosen and a rejected answer), "
+                        "and a supervised job needs rows with one answer: chats, prompts with completions, or texts; register "
+                        "the file with columns that name the chosen answer as the response, or give another file",
+                        code=code, param=param)
     faulty = version.faulty_rows or 0
     if faulty and options_of(job).on_bad_row == "fail":
         raise DataError(f"{param} has {faulty} faulty rows of {version.rows}: {first_faults(version.report)}; correct them, "

@@ -6,10 +6,12 @@ The same job gives the same streams at every attempt, so their fingerprints agre
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from core.data.spec import MixtureEntry, Part, SourceSpec, StreamSpec
 from core.datasets.models import DatasetVersion
+from core.datasets.shape import fields_of
 from core.jobs.models import Job
 from core.models.models import Model
 from core.specs.job import JobSpec, TrainingOptions
@@ -91,8 +93,9 @@ def _validation(sources: tuple[SourceSpec, ...], weights: tuple[float, ...], par
 
 def _source(name: str, version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
     assert version.index_key is not None
-    return SourceSpec.of_file(name, str(artifacts.path(file_key(version.file_id))), str(artifacts.path(version.index_key)),
-                              version.row_format, version.digest or "")  # pyright: ignore[reportArgumentType]
+    source = SourceSpec.of_file(name, str(artifacts.path(file_key(version.file_id))), str(artifacts.path(version.index_key)),
+                                version.row_format, version.digest or "")  # pyright: ignore[reportArgumentType]
+    return replace(source, columns=fields_of(version))
 
 
 __all__ = [

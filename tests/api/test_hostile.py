@@ -170,6 +170,7 @@ NO_QUERIES: list[str] = [
     "/v1/datasets/DATASET/rows?version=0", "/v1/datasets/DATASET/rows?version=9",
     "/v1/datasets/DATASET/rows?version=" + "9" * 30,
     "/v1/datasets/DATASET/rows?after=" + "9" * 30, "/v1/datasets/DATASET/preview", "/v1/datasets/DATASET/preview?model=",
+    "/v1/datasets/DATASET/lengths?model=none", "/v1/datasets/DATASET/lengths?model=tiny&sample=9999",
     "/v1/datasets/DATASET/preview?model=none", "/v1/datasets/DATASET/preview?model=tiny&rows=99",
     "/v1/datasets/DATASET/preview?model=tiny&row=-1", "/v1/datasets/DATASET/preview?model=tiny&max_length=1",
     "/v1/models/%00", "/v1/models/..%2F..%2Fetc", "/v1/models/%ff%fe", "/v1/models/" + "x" * 3000,

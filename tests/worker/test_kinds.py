@@ -15,6 +15,7 @@ from core.chores.models import Chore
 from core.clock import system_clock
 from core.datasets import service as datasets
 from core.datasets.models import DatasetVersion
+from core.datasets.shape import shape_of
 from core.db.session import Ledger
 from core.files import service as files
 from core.files.models import StoredFile
@@ -172,3 +173,17 @@ def test_a_job_that_waits_long_for_its_data_is_not_given_up(sqlite_ledger: Ledge
             chore.not_before = system_clock()
     bench.work()
     assert bench.read(Job, job.id).state == "queued"
+
+
+def test_a_version_is_read_by_the_columns_that_were_said(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    bench = Bench(sqlite_ledger, tmp_path)
+    file_id = bench.stored(b'{"question": "How", "answer": " high?"}\n' * 3)
+    with bench.ledger.write() as session:
+        project = factories.a_project(session)
+        datasets.register(session, project.id, name="quiz", file_id=file_id, now=system_clock(), shape="prompt_completion",
+                          columns={"prompt": "question", "completion": "answer"})
+    bench.work()
+    version = bench.version_of(file_id)
+    assert (version.status, version.row_format, version.faulty_rows) == ("ready", "prompt_completion", 0)
+    assert shape_of(version)["columns"] == {"prompt": "question", "completion": "answer"}
+    assert (version.report or {})["duplicates"]["rows"] == 2

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import orjson
 
 from core.data.preview import EXIT_ERROR
+from core.data.preview.lengths import LengthsRequest, measure_lengths
 from core.data.preview.rows import Request, preview
 from core.errors import DataError, HeadraceError
 
@@ -23,7 +24,11 @@ MEMORY_BYTES = 2 * 1024**3
 def main() -> int:
     _limit()
     try:
-        answer = preview(Request.from_json(orjson.loads(sys.stdin.buffer.read())))
+        told = orjson.loads(sys.stdin.buffer.read())
+        if "sample" in told:
+            answer = measure_lengths(LengthsRequest.from_json(told))
+        else:
+            answer = preview(Request.from_json(told))
     except HeadraceError as error:
         return _tell_error(error.code, error.message)
     except MemoryError:

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from core.data.preview import preview_rows
+from core.data.preview import measure_lengths, preview_rows
 from core.errors import DataError
-from tests.streams import chat_rows, write_source
+from tests.streams import chat_row, chat_rows, write_source
 from tests.tiny import write_tokenizer
 
 
-def request(folder: Path, rows: list[Any] | None = None, **told: Any) -> dict[str, Any]:
-    source = write_source(folder, "rows", rows or chat_rows(12))
+def request(folder: Path, rows: list[Any] | None = None, *, row_format: Any = "chat", **told: Any) -> dict[str, Any]:
+    source = write_source(folder, "rows", rows or chat_rows(12), row_format=row_format)
     model = write_tokenizer(folder / "model")
     return {"source": dataclasses.asdict(source), "tokenizer_path": str(model), "max_length": 64, **told}
 
@@ -45,11 +45,49 @@ def test_a_long_row_is_shown_as_it_is_cut(tmp_path: Path) -> None:
     assert row["token_count"] == 24
 
 
-def test_lengths_are_measured_on_a_sample_before_any_is_cut(tmp_path: Path) -> None:
-    statistics = preview_rows(request(tmp_path, count=0, sample=6, max_length=20))["statistics"]
-    assert statistics["rows"] == 6
-    assert 20 < statistics["min"] <= statistics["p50"] <= statistics["p95"] <= statistics["max"]
-    assert statistics["over_length"] == 6
+
+def test_a_preference_pair_is_shown_by_its_sides(tmp_path: Path) -> None:
+    ask = {"role": "user", "content": "How high?"}
+    pair = {"messages": [ask], "chosen": {"role": "assistant", "content": "Two metres."},
+            "rejected": {"role": "assistant", "content": "No."}}
+    rows = preview_rows(request(tmp_path, [pair], row_format="preference"))["rows"]
+    assert [(row["row"], row["side"]) for row in rows] == [(0, "chosen"), (0, "rejected")]
+    trained = ["".join(token["text"] for token in row["tokens"] if token["trained"]) for row in rows]
+    assert trained == ["Two metres.<|im_end|>", "No.<|im_end|>"]
+    assert rows[0]["text"].startswith("<|im_start|>user\nHow high?<|im_end|>")
+
+
+def test_texts_of_a_preference_pair_are_shown_without_a_template(tmp_path: Path) -> None:
+    pair = {"prompt": "How", "chosen": " high?", "rejected": " now?"}
+    rows = preview_rows(request(tmp_path, [pair], row_format="preference"))["rows"]
+    assert [row["text"] for row in rows] == ["How high?<|im_end|>", "How now?<|im_end|>"]
+
+
+def test_every_length_is_measured_where_rows_are_few(tmp_path: Path) -> None:
+    told = measure_lengths(request(tmp_path, sample=100, max_length=24))
+    lengths = [row["token_count"] for row in preview_rows(request(tmp_path, count=12, max_length=999))["rows"]]
+    assert (told["rows"], told["measured"], told["is_estimated"]) == (12, 12, False)
+    assert (told["min"], told["max"], told["mean"]) == (min(lengths), max(lengths), pytest.approx(sum(lengths) / 12))
+    assert sum(rows for _, rows in told["histogram"]) == 12
+    over = {number + 1: length for number, length in enumerate(lengths) if length > 24}
+    assert told["over"]["rows"] == len(over)
+    assert {row["line"]: row["tokens"] for row in told["over"]["lines"]} == over
+
+
+def test_the_longest_rows_are_measured_whatever_the_sample(tmp_path: Path) -> None:
+    rows = [*chat_rows(900), chat_row(1, words=3) | {"id": 7}]
+    rows[500]["messages"][1]["content"] = "The stone grinds. " * 200
+    told = measure_lengths(request(tmp_path, rows, sample=5, max_length=256))
+    assert told["is_estimated"]
+    assert told["measured"] <= 256 + 5
+    assert [row["line"] for row in told["over"]["lines"]] == [501]
+    assert told["over"]["rows"] == 1
+    assert sum(count for _, count in told["histogram"]) == pytest.approx(901, abs=3)
+
+
+def test_faulty_rows_have_no_length(tmp_path: Path) -> None:
+    told = measure_lengths(request(tmp_path, ["{", *chat_rows(4), "[]"], sample=100, max_length=64))
+    assert (told["rows"], told["measured"], told["refused"]) == (4, 4, 0)
 
 
 def test_a_model_without_a_chat_template_is_told(tmp_path: Path) -> None:

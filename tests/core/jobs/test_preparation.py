@@ -193,3 +193,13 @@ def test_prepared_job_is_the_next_that_a_worker_claims(sqlite_ledger: Ledger, ar
         claim = a_claim(session)
         assert claim is not None
         assert claim.job.id == job.id
+
+
+def test_preference_pairs_are_refused_with_what_a_supervised_job_needs(sqlite_ledger: Ledger, artifacts: Artifacts):
+    pair = orjson.dumps({"prompt": "How", "chosen": " high?", "rejected": " now?"})
+    job = prepared(sqlite_ledger, artifacts, b"\n".join([pair] * 12))
+    assert job.state == "failed"
+    assert job.error is not None
+    assert (job.error["code"], job.error["param"]) == ("invalid_training_file", "training_file")
+    assert "shape preference_trl" in job.error["message"]
+    assert "needs rows with one answer" in job.error["message"]

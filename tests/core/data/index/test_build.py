@@ -197,3 +197,37 @@ def test_opening_costs_the_same_for_any_size(tmp_path: Path):
     started = time.perf_counter()
     ShardIndex.open(tmp_path / "index")
     assert time.perf_counter() - started < 0.25
+
+
+def test_a_fault_has_line_reason_and_remedy(tmp_path: Path):
+    report, _ = indexed(tmp_path, GOOD + b"\n" + orjson.dumps({"messages": [{"role": "asistant", "content": "a"}]}))
+    (fault,) = report.faults
+    assert (fault.line, fault.code) == (2, "wrong_role")
+    assert fault.reason == "messages[0].role is 'asistant'"
+    assert fault.remedy.startswith("did you mean 'assistant'?")
+    assert fault.message == f"line 2: {fault.reason}; {fault.remedy}"
+
+
+def test_repeated_rows_are_counted(tmp_path: Path):
+    report, _ = indexed(tmp_path, (GOOD + b"\n") * 5 + orjson.dumps(chat_row("another")))
+    assert report.duplicates.rows == 4
+
+
+def test_faults_beyond_those_explained_are_counted_by_their_kind(tmp_path: Path):
+    report, index = indexed(tmp_path, GOOD + b"\n" + b'{"a"}\n{"a": NaN}\n' * 3000)
+    assert report.fault_counts == {"broken_json": 3000, "number_not_finite": 3000}
+    assert (len(report.faults), len(index.faulty), report.is_whole) == (100, 6000, True)
+
+
+def test_a_file_of_faults_ends_early_and_says_so(tmp_path: Path):
+    report, _ = indexed(tmp_path, GOOD + b"\n" + b"x\n" * 3_000_000)
+    assert not report.is_whole
+    assert report.rows < 2_200_000
+    assert "too_many_faults" in report.fault_counts
+    assert "the rest was not read" in report.faults[-1].message
+
+
+def test_rows_are_read_by_the_shape_that_was_found(tmp_path: Path):
+    report, _ = indexed(tmp_path, orjson.dumps({"instruction": "How high?", "output": "2 m"}))
+    assert report.shape is not None
+    assert (report.format, report.shape["name"], report.shape["columns"]["response"]) == ("chat", "alpaca", "output")
