@@ -68,6 +68,10 @@ class StepDone(Line):
     data_wait_seconds: float
     memory_bytes: int
     truncated: int = 0
+    spelled: int = 0
+    """Examples that spell a control token, which stays ordinary text."""
+    by_reference: int = 0
+    """Examples that the fast tokenizer left to the reference."""
     source_losses: dict[str, float] = field(default_factory=dict)
     """Mean loss of each source's trained tokens."""
     source_examples: dict[str, int] = field(default_factory=dict)
@@ -105,6 +109,31 @@ class RowSkipped(Line):
     reason: str
     file: str = ""
     """The shard that the row lies in."""
+
+
+@dataclass(frozen=True)
+class DataWaiting(Line):
+    """The device began to wait for data: told once a stretch."""
+
+    kind = "data_waiting"
+    step: int
+    share: float
+    """Of the last steps' time that was waiting."""
+    steps: int
+    cause: str
+    """What the loader spends most of its time on: reading, network, parsing, rendering, tokenising …"""
+    place: str
+    """The place that is read over a network; empty for a local disk."""
+    remedy: str
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Warned(Line):
+    """What the owner of the job should know, in plain words; the run goes on."""
+
+    kind = "warned"
+    message: str
 
 
 @dataclass(frozen=True)
@@ -198,8 +227,8 @@ class SteerCommitted(Line):
 
 
 REPORTS: dict[str, type[Line]] = {
-    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, RowSkipped, Sampled, Saved, Stopped,
-                       Finished, Failed, SteerProposed)
+    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, RowSkipped, DataWaiting, Warned, Sampled,
+                       Saved, Stopped, Finished, Failed, SteerProposed)
 }
 COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Ping, Stop, Steer, SteerCommitted)}
 

@@ -26,7 +26,19 @@ from core.logs import get_log
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
 from worker.away import REST_SECONDS, is_away
-from worker.reports import Alive, Line, MemoryRecovered, PhaseChanged, RowSkipped, Sampled, Saved, Started, StepDone
+from worker.reports import (
+    Alive,
+    DataWaiting,
+    Line,
+    MemoryRecovered,
+    PhaseChanged,
+    RowSkipped,
+    Sampled,
+    Saved,
+    Started,
+    StepDone,
+    Warned,
+)
 
 log = get_log(__name__)
 
@@ -169,6 +181,10 @@ class Scribe:
                 data={"step": report.step, "micro_batches": report.micro_batches, "limit_tokens": report.limit_tokens})
         elif isinstance(report, RowSkipped):
             self._write_skipped(session, job, report)
+        elif isinstance(report, Warned):
+            events.append_message(session, job, code="run.warned", message=report.message, level="warn", now=now)
+        elif isinstance(report, DataWaiting):
+            self._write_waiting(session, job, report)
 
     def _write_started(self, session: Session, job: Job, run: Run, started: Started) -> None:
         now = self._clock()
@@ -181,6 +197,15 @@ class Scribe:
         for warning in started.warnings:
             events.append_message(session, job, code="run.warned", message=warning, level="warn", now=now)
         job.progress = {**(job.progress or {}), **told}
+
+    def _write_waiting(self, session: Session, job: Job, waiting: DataWaiting) -> None:
+        where = f" from '{waiting.place}'" if waiting.place else ""
+        events.append_message(
+            session, job, code="data.waiting", level="warn", now=self._clock(),
+            message=f"{waiting.share:.0%} of the time of the last {waiting.steps} steps was spent waiting for data; most of "
+                    f"its loading is {waiting.cause}{where}: {waiting.remedy}",
+            data={"step": waiting.step, "share": waiting.share, "steps": waiting.steps, "cause": waiting.cause,
+                  "place": waiting.place or None, "stage_seconds": waiting.stage_seconds})
 
     def _write_skipped(self, session: Session, job: Job, skipped: RowSkipped) -> None:
         self._skipped += 1
@@ -213,6 +238,7 @@ def runs_of_steps(batch: Sequence[Line]) -> list[Line | list[StepDone]]:
 def metrics_row(step: StepDone, total_steps: int | None) -> dict[str, Any]:
     """The figures of one step as its event carries them; figures that are absent or not finite are left out."""
     told = {name: getattr(step, name) for name in step.__dataclass_fields__ if name not in LINEAGE}
+    told |= {name: told[name] or None for name in ("spelled", "by_reference")}
     told["total_steps"] = total_steps
     told["tokens_per_second"] = step.tokens / step.step_seconds if step.step_seconds > 0 else None
     return {name: value for name, value in told.items() if value is not None and value == value and value not in _ENDLESS}

@@ -48,6 +48,10 @@ class RowReader:
 
     def __init__(self, sources: Sequence[SourceSpec], places: Places | None = None) -> None:
         self._specs = tuple(sources)
+        self.parsing_seconds = 0.0
+        """Spent on parsing and checking rows, of all that `read_many` took."""
+        self.place = next((shard.place for spec in self._specs for shard in spec.shards if shard.place), "")
+        """A place that rows lie in, where not all of them are on a local disk."""
         self._open = ExitStack()
         self._places: OpenPlaces | None = None
         try:

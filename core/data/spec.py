@@ -314,6 +314,26 @@ class Hole:
     """Name of its shard."""
 
 
+@dataclass(frozen=True)
+class Loading:
+    """Where the seconds went that it took to make a batch."""
+
+    reading: float = 0.0
+    parsing: float = 0.0
+    """Checking against the index included."""
+    rendering: float = 0.0
+    tokenising: float = 0.0
+    laying: float = 0.0
+    """Which rows the step holds, and how they lie in micro-batches."""
+    place: str = ""
+    """The place that rows were read from, where one lies elsewhere than on a local disk."""
+    by_reference: int = 0
+    """Rows that the fast tokenizer left to the reference."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """All micro-batches of one optimizer step (this rank's share), with the position after it."""
@@ -338,6 +358,11 @@ class Batch:
     """Slots of the whole step, over all ranks, holes included."""
     digest: int = 0
     """Digest of the rows that the whole step is trained on, by their content (core/data/proof.py)."""
+    spelled: int = 0
+    """Examples of this rank's share that spell a control token, which stays ordinary text."""
+    loading: Loading = Loading()
+    warnings: tuple[str, ...] = ()
+    """What the owner of the run should know of the stream from here on, in plain words."""
 
     @property
     def tokens(self) -> int:

@@ -18,7 +18,7 @@ from core.storage.artifacts import Artifacts
 from tests import factories
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.fake_steps import a_step
-from worker.reports import Alive, MemoryRecovered, PhaseChanged, RowSkipped, Sampled, Saved, Started
+from worker.reports import Alive, DataWaiting, MemoryRecovered, PhaseChanged, RowSkipped, Sampled, Saved, Started, Warned
 from worker.scribe import SKIPPED_ROWS_TOLD, Scribe, metrics_row, runs_of_steps
 
 
@@ -68,6 +68,20 @@ def test_a_step_is_written_soon_though_nothing_follows_it(sqlite_ledger: Ledger,
         time.sleep(0.02)
     assert "step 1" in told(sqlite_ledger, claim)
     scribe.close()
+
+
+def test_waiting_for_data_and_warnings_are_told_in_plain_words(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    scribe.note(Warned("the rows are tokenised slowly"))
+    scribe.note(DataWaiting(40, share=0.25, steps=20, cause="network", place="archive", remedy="copy the data nearer"))
+    scribe.close()
+    assert told(sqlite_ledger, claim)[-2:] == ["run.warned", "data.waiting"]
+    with sqlite_ledger.read() as session:
+        event = session.scalars(select(Event).where(Event.job_id == claim.job.id).order_by(Event.number.desc())).first()
+        assert event is not None
+        assert event.message == ("25% of the time of the last 20 steps was spent waiting for data; most of its loading is "
+                                 "network from 'archive': copy the data nearer")
 
 
 def test_a_restored_run_is_told(sqlite_ledger: Ledger, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from worker.reports import (
     Sampled,
     StepDone,
     Stopped,
+    Warned,
 )
 from worker.training.checkpointing import Saver, snapshot
 from worker.training.evaluation import Validation, evaluate
@@ -43,6 +44,7 @@ from worker.training.optimizer import Optimizer, learning_rate_at
 from worker.training.sampling import Sampler
 from worker.training.state import State
 from worker.training.step import Layout, StopAsked, Sums, accumulate
+from worker.training.waiting import DataWatch
 
 ALIVE_SECONDS = 10.0
 """A run that works says something at least so often, a single forward pass apart."""
@@ -75,6 +77,7 @@ class Training:
         self._layout = Layout(state.limit_tokens, self._memory_recovered)
         self._random_state = model.device.random_state()
         self._open: tuple[StepRecord, Timing] | None = None
+        self._watch = DataWatch()
         self._last = StepDone(**state.last) if state.last else None
         self._tokens = self._looks = 0
         self._saved_step = state.step
@@ -160,8 +163,12 @@ class Training:
         assert self._open is not None
         (record, timing), self._open = self._open, None
         done = record.read(timing, names=self._names(), last=self._last, memory_bytes=self._model.device.memory_bytes())
-        for skipped in skipped_rows(record.batch, self._names()):
-            self._report(skipped)
+        for told in (*skipped_rows(record.batch, self._names()), *map(Warned, record.batch.warnings)):
+            self._report(told)
+        waiting = self._watch.note(done.step, step_seconds=timing.step_seconds, wait_seconds=timing.data_wait_seconds,
+                                   loading=record.batch.loading, examples=done.examples)
+        if waiting:
+            self._report(waiting)
         return done
 
     def _report_step(self, done: StepDone) -> None:

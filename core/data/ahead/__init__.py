@@ -1,8 +1,9 @@
 """Read-ahead: the batches of a stream, made by a process of their own while the run trains.
 
 `read_ahead` starts `python -m core.data.ahead`, which imports no torch, tells it the StreamSpec and a position, and gives
-the batches as they come. At most `byte_budget` bytes of them wait at a time (one always may). A batch carries its position,
-so a run goes on from what it trained, however far the process had read.
+the batches as they come. At most `byte_budget` bytes of them wait at a time (one always may), and no more batches than the
+times of loads and steps ask for: with each batch that it takes, the run says how long it worked on the one before. A batch
+carries its position, so a run goes on from what it trained, however far the process had read.
 
 The process ends with the run: it dies by signal when the thread that opened it ends (open it from the main thread), and by
 itself when its channel closes. It shares no pipe with the run, and its own death is told as RunInterrupted.
@@ -54,6 +55,7 @@ class ReadAhead:
         with theirs:
             self._process = _start(theirs, self._last_words, orjson.dumps(told))
         self._is_done = False
+        self._given_at: float | None = None
 
     @property
     def pid(self) -> int:
@@ -67,12 +69,14 @@ class ReadAhead:
         if self._is_done:
             raise StopIteration
         started = time.perf_counter()
+        worked = started - self._given_at if self._given_at is not None else -1.0
         try:
-            return self._next()
+            return self._next(worked)
         finally:
-            self.wait_seconds = time.perf_counter() - started
+            self._given_at = time.perf_counter()
+            self.wait_seconds = self._given_at - started
 
-    def _next(self) -> Batch:
+    def _next(self, worked_seconds: float) -> Batch:
         taken = receive(self._channel)
         if taken is None:
             raise self._interrupted()
@@ -83,7 +87,7 @@ class ReadAhead:
         if kind is Kind.ERROR:
             raise _told_error(header)
         with contextlib.suppress(OSError):  # it is gone; this batch is whole, and the next call says so
-            say_taken(self._channel, len(header) + len(body))
+            say_taken(self._channel, len(header) + len(body), worked_seconds)
         return unpack_batch(header, body)
 
     def close(self) -> None:

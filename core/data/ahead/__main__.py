@@ -1,7 +1,7 @@
 """The read-ahead process: `python -m core.data.ahead CHANNEL PARENT`, the StreamSpec and its places as JSON on standard input.
 
-It sends batches while fewer bytes than its budget wait to be taken, then waits until one is. It ends when the stream does,
-when its channel closes, and when its parent dies.
+It makes a batch, and sends it once fewer batches wait to be taken than the depth says (`depth`), and fewer bytes than the
+budget. It ends when the stream does, when its channel closes, and when its parent dies.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import time
 
 import orjson
 
 from core import errors
+from core.data.ahead.depth import Depth
 from core.data.ahead.wire import Kind, hear_taken, pack_batch, send
 from core.data.pipeline.opening import open_stream
 from core.data.spec import Places, Position, StreamSpec
 from core.errors import HeadraceError
-
-MOST_WAITING = 256
-"""Blocks that may wait at a time: each holds a descriptor in flight, of which a system allows about a thousand."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -46,36 +44,55 @@ def main(channel_number: int, parent: int) -> None:
 
 def _read_ahead(channel: socket.socket, spec: StreamSpec, position: Position | None, *, byte_budget: int, places: Places
                 ) -> None:
-    budget = _Budget(byte_budget, lambda: hear_taken(channel))
+    waiting = _Waiting(byte_budget, channel)
     with open_stream(spec, places) as stream:
-        for batch in stream.batches(position):
+        batches = stream.batches(position)
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                break
             header, arrays = pack_batch(batch)
-            budget.wait_for(len(header) + sum(array.nbytes for array in arrays))
-            budget.count(send(channel, Kind.BATCH, header, arrays))
+            waiting.loaded(time.perf_counter() - started)
+            waiting.make_room(len(header) + sum(array.nbytes for array in arrays))
+            waiting.sent(send(channel, Kind.BATCH, header, arrays))
     send(channel, Kind.END, b"{}", [])
 
 
-class _Budget:
-    """Counts what was sent and not yet taken."""
+class _Waiting:
+    """What was sent and not yet taken."""
 
-    def __init__(self, most_bytes: int, hear: Callable[[], int | None]) -> None:
+    def __init__(self, most_bytes: int, channel: socket.socket) -> None:
         self._most_bytes = most_bytes
-        self._hear = hear
+        self._channel = channel
+        self._depth = Depth()
         self._bytes = 0
         self._blocks = 0
 
-    def wait_for(self, size: int) -> None:
+    def make_room(self, size: int) -> None:
         """Wait until a block of about that size may be sent; raises ConnectionError when the run is gone."""
-        while self._blocks and (self._bytes + size > self._most_bytes or self._blocks >= MOST_WAITING):
-            taken = self._hear()
-            if taken is None:
-                raise ConnectionResetError
-            self._bytes -= taken
-            self._blocks -= 1
+        with contextlib.suppress(BlockingIOError):
+            while self._blocks:
+                self._hear(is_waiting=False)
+        while self._blocks and (self._bytes + size > self._most_bytes or self._blocks >= self._depth.batches):
+            self._hear(is_waiting=True)
 
-    def count(self, size: int) -> None:
+    def loaded(self, seconds: float) -> None:
+        self._depth.loaded(seconds)
+
+    def sent(self, size: int) -> None:
         self._bytes += size
         self._blocks += 1
+
+    def _hear(self, *, is_waiting: bool) -> None:
+        taken = hear_taken(self._channel, is_waiting=is_waiting)
+        if taken is None:
+            raise ConnectionResetError
+        size, step_seconds = taken
+        self._bytes -= size
+        self._blocks -= 1
+        if step_seconds >= 0:
+            self._depth.stepped(step_seconds)
 
 
 def _tell(channel: socket.socket, error: HeadraceError) -> None:

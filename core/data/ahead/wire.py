@@ -3,7 +3,8 @@
     the block   header (JSON), then each micro-batch's ids, loss mask, boundaries and sources, one after another, each
                 filled up to whole 8 bytes
     a message   kind (1 byte), bytes of the header, bytes in all (8 bytes each); the block's descriptor as ancillary data
-    an answer   bytes in all of a block that was taken (8 bytes)
+    an answer   bytes in all of a block that was taken (8 bytes), and the seconds that the run worked on the one before it (a
+                double; below 0 when there was none)
 
 The block has no name and lives as long as a descriptor or a message holds it: whoever is killed, nothing is left behind.
 Messages keep their borders (SOCK_SEQPACKET).
@@ -20,10 +21,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from core.data.spec import Batch, Hole, MicroBatch, Position, RowRef
+from core.data.spec import Batch, Hole, Loading, MicroBatch, Position, RowRef
 
 _MESSAGE = struct.Struct("<BQQ")
-_TAKEN = struct.Struct("<Q")
+_TAKEN = struct.Struct("<Qd")
 _DTYPES = (("ids", np.int32), ("loss_mask", np.bool_), ("boundaries", np.int32), ("sources", np.int32))
 
 
@@ -39,7 +40,8 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
               for each in batch.micro_batches for name, dtype in _DTYPES]
     header = {
         "step": batch.step, "epoch": batch.epoch, "trained_tokens": batch.trained_tokens, "truncated": batch.truncated,
-        "position": batch.position.to_json(),
+        "spelled": batch.spelled,
+        "position": batch.position.to_json(), "loading": batch.loading.to_json(), "warnings": batch.warnings,
         "rows": [(ref.source, ref.row) for ref in batch.rows],
         "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file) for hole in batch.holes],
         "slots": batch.slots, "slot_count": batch.slot_count, "digest": batch.digest,
@@ -61,7 +63,8 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
         at += _filling(at)
     return Batch(
         step=told["step"], epoch=told["epoch"], trained_tokens=told["trained_tokens"], truncated=told["truncated"],
-        position=Position.from_json(told["position"]),
+        spelled=told["spelled"],
+        position=Position.from_json(told["position"]), loading=Loading(**told["loading"]), warnings=tuple(told["warnings"]),
         micro_batches=tuple(MicroBatch(*arrays[k:k + len(_DTYPES)]) for k in range(0, len(arrays), len(_DTYPES))),
         rows=tuple(RowRef(*ref) for ref in told["rows"]),
         slots=tuple(told["slots"]), slot_count=told["slot_count"], digest=told["digest"],
@@ -110,14 +113,17 @@ def _filling(size: int) -> int:
     return -size % 8
 
 
-def say_taken(channel: socket.socket, size: int) -> None:
-    channel.send(_TAKEN.pack(size), socket.MSG_NOSIGNAL)
+def say_taken(channel: socket.socket, size: int, step_seconds: float) -> None:
+    channel.send(_TAKEN.pack(size, step_seconds), socket.MSG_NOSIGNAL)
 
 
-def hear_taken(channel: socket.socket) -> int | None:
-    """Wait until a block was taken and give its bytes; None when the other end is gone."""
-    answer = channel.recv(_TAKEN.size)
-    return _TAKEN.unpack(answer)[0] if answer else None
+def hear_taken(channel: socket.socket, *, is_waiting: bool = True) -> tuple[int, float] | None:
+    """Wait until a block was taken: its bytes, and the seconds of a step. None when the other end is gone.
+
+    Without waiting, raises BlockingIOError when no block was taken.
+    """
+    answer = channel.recv(_TAKEN.size, 0 if is_waiting else socket.MSG_DONTWAIT)
+    return _TAKEN.unpack(answer) if answer else None
 
 
 def _write_all(descriptor: int, part: Any) -> int:

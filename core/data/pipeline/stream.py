@@ -6,6 +6,7 @@ Nothing is replayed: the rows of step n are computed from n, so going on at step
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -30,8 +31,12 @@ class Stream:
         """Give the batches after a position, of the whole stream without one; raises DataError for a row at fault."""
         if position:
             self._timetable.check(position)
-        done = position.step if position else 0
-        return (self._maker.batch(self.due(step)) for step in range(done + 1, self.plan.total_steps + 1))
+        return self._batches(position.step if position else 0)
+
+    def _batches(self, done: int) -> Iterator[Batch]:
+        for step in range(done + 1, self.plan.total_steps + 1):
+            batch = self._maker.batch(self.due(step))
+            yield replace(batch, warnings=self.warnings) if step == done + 1 and self.warnings else batch
 
     def due(self, step: int) -> Due:
         """The rows of a step over all ranks, in the order in which they are drawn, without reading them."""

@@ -9,6 +9,7 @@ import numpy as np
 import tokenizers
 
 from core.data.spec import Piece
+from core.data.tokens.spelled import Spelling
 from core.data.tokens.standins import stand_in
 from core.errors import DataError
 
@@ -22,6 +23,7 @@ class TextEncoder:
         added = tokenizer.get_added_tokens_decoder()
         controls = {token.content: (number, token) for number, token in sorted(added.items()) if token.special}
         self.control_tokens = tuple(controls)
+        self.spelling = Spelling(self.control_tokens)
         self._stand_ins = {text: stand_in(number) for text, (number, _) in controls.items()}
         _prepare(tokenizer, [_twin(token, self._stand_ins[text]) for text, (_, token) in controls.items()])
         self._tokenizer = tokenizer

@@ -22,6 +22,7 @@ import numpy as np
 
 from core.data.spec import Example
 from core.data.tokens.mask import MaskedIds
+from core.data.tokens.spelled import Spelling
 from core.data.tokens.standins import stand_in
 from core.errors import DataError
 
@@ -40,6 +41,7 @@ class FastEncoder:
         added = sorted(tokenizer.added_tokens(), key=lambda token: token["id"])
         controls = {token["content"]: token for token in added if token["special"]}
         self.control_tokens = tuple(controls)
+        self._spelling = Spelling(self.control_tokens)
         self.front = _front(tokenizer)
         self._stand_ins = {text: stand_in(token["id"]) for text, token in controls.items()}
         twins: list[Any] = [_twin(token, self._stand_ins[text]) for text, token in controls.items()]
@@ -92,7 +94,8 @@ class FastEncoder:
         np.cumsum(mask, out=trained[1:])
         counts = np.diff(trained.take(borders)).tolist()
         at = borders.tolist()
-        return [MaskedIds(ids[at[k]:at[k + 1]], mask[at[k]:at[k + 1]], count) for k, count in enumerate(counts)]
+        return [MaskedIds(ids[at[k]:at[k + 1]], mask[at[k]:at[k + 1]], count, self._spelling.is_in(rows.texts[k]))
+                for k, count in enumerate(counts)]
 
     def _spelled_lengths(self, added: dict[int, str]) -> np.ndarray:
         """The bytes of each token: byte-level vocabularies write one character a byte; added tokens stand as they are."""

@@ -25,6 +25,8 @@ class MaskedIds:
     """bool, shape (tokens,)."""
     trained: int
     """How many of the mask are True."""
+    is_spelled: bool = False
+    """Whether a text of the row spells a control token, which stays ordinary text."""
 
 
 def mask_by_borders(spans: Sequence[tuple[int, int]], length: int, encoding: tokenizers.Encoding) -> np.ndarray | None:

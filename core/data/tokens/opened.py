@@ -10,6 +10,7 @@ import tokenizers
 
 from core.data.spec import Piece
 from core.data.tokens.encoder import TextEncoder, open_encoder
+from core.data.tokens.spelled import Spelling
 
 
 class Reference:
@@ -22,6 +23,10 @@ class Reference:
     def encoder(self) -> TextEncoder:
         """Raises DataError when the folder has no tokenizer that can be read."""
         return open_encoder(self._folder)
+
+    @property
+    def spelling(self) -> Spelling:
+        return self.encoder.spelling
 
     def written(self, piece: Piece) -> str:
         return self.encoder.written(piece)

@@ -34,6 +34,8 @@ class Encoded:
     trained: int
     """Tokens that are trained on."""
     is_truncated: bool
+    is_spelled: bool = False
+    """Whether a text of the row spells a control token, which stays ordinary text."""
 
 
 class RowEncoder:
@@ -99,7 +101,7 @@ class RowEncoder:
         except DataError as error:
             return RowRefused(error.message)
         mask = self._mask(example, text, encoding)
-        return MaskedIds(ids, mask, int(np.count_nonzero(mask)))
+        return MaskedIds(ids, mask, int(np.count_nonzero(mask)), self._encoder.spelling.is_in(text))
 
     def _finish(self, example: Example, row: MaskedIds | RowRefused | None) -> Encoded | RowRefused:
         """Bring a row to its length; one that leaves nothing to train on is refused."""
@@ -114,7 +116,7 @@ class RowEncoder:
         if not trained:
             return RowLeftOut(f"nothing in its first {self._max_length} tokens is trained on" if is_long else
                               "nothing in it is trained on")
-        return Encoded(Tokens(example.ref, ids, mask), trained, is_long)
+        return Encoded(Tokens(example.ref, ids, mask), trained, is_long, row.is_spelled)
 
     def _too_long(self) -> RowLeftOut:
         return RowLeftOut(f"it has more than {self._max_length} tokens, the most that an example may have here")

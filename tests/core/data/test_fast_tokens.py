@@ -39,8 +39,8 @@ def both(folder: Path) -> tuple[RowEncoder, RowEncoder]:
 
 
 def look(found: Any) -> Any:
-    return (found.tokens.ids.tolist(), found.tokens.loss_mask.tolist(), found.trained, found.is_truncated) if isinstance(
-        found, Encoded) else found.reason
+    return (found.tokens.ids.tolist(), found.tokens.loss_mask.tolist(), found.trained, found.is_truncated,
+            found.is_spelled) if isinstance(found, Encoded) else found.reason
 
 
 texts = st.text(max_size=30) | st.sampled_from([" ", "\n\n", "the capital", "😀", "é", "<|im_end|>", "  a", "\r\n"])
@@ -93,6 +93,7 @@ def test_what_a_row_spells_never_becomes_a_control_token(both: tuple[RowEncoder,
     found = both[0].encode([Example(RowRef(0, 0), (Piece("a<|im_end|>b", True), END))])[0]
     assert isinstance(found, Encoded)
     assert found.tokens.ids.tolist().count(end) == 1
+    assert found.is_spelled
 
 
 def test_a_text_outside_the_normal_form_is_left_to_the_reference(tmp_path: Path) -> None:
@@ -159,11 +160,17 @@ def test_a_stream_is_the_same_by_either_tokenizer(tmp_path: Path) -> None:
     rows[3]["messages"][1]["content"] = "<|im_end|> 😀 \n\n\t ½"
     spec = stream_spec(tmp_path, write_source(tmp_path, "rows", rows))
     with open_stream(spec) as stream:
-        fast = list(map(told, stream.batches()))
+        batches = list(stream.batches())
+    assert [sum(batch.spelled for batch in batches), sum(batch.loading.by_reference for batch in batches)] == [1, 0]
+    assert all(batch.loading.reading > 0 and batch.loading.tokenising > 0 for batch in batches)
+    fast = list(map(told, batches))
     (kept,) = Path(spec.sources[0].shards[0].index_path).glob("agreement-*.json")
     kept.write_text(json.dumps({"reason": "tried out", "normal_form": None}))
     with open_stream(spec) as stream:
-        assert list(map(told, stream.batches())) == fast
+        batches = list(stream.batches())
+    assert list(map(told, batches)) == fast
+    assert sum(batch.loading.by_reference for batch in batches) == 30
+    assert [len(batch.warnings) for batch in batches[:2]] == [1, 0]
 
 
 def test_a_known_verdict_opens_no_reference_and_reads_no_row(tmp_path: Path) -> None:

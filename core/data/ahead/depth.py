@@ -1,0 +1,50 @@
+"""How many batches to keep ready: as many as the run uses up while the slowest load to be expected goes on.
+
+    depth = slowest load / time of a step + 2
+
+One of the two is on its way to the run, the other is being waited for by nobody: it takes up the jitter that a mean does not
+show. A loader that is far faster than its run keeps two or three small batches; one whose loads vary, as they do over a
+network, keeps more. What is kept never exceeds the byte budget, whatever the depth says.
+
+The slowest load is remembered and forgotten slowly: each later load that is faster brings it down by a fiftieth of the
+difference, so a hiccup counts for some hundred steps. The first load, which fills caches, does not count.
+"""
+
+from __future__ import annotations
+
+import math
+
+LEAST, MOST = 2, 256
+"""The most that may wait: each holds a descriptor in flight, of which a system allows about a thousand."""
+AT_FIRST = 8
+"""Until a step was measured: a run that starts is fed at once when its model is there."""
+_FORGOTTEN = 0.02
+_STEP_SMOOTHING = 0.1
+_SHORTEST_STEP_SECONDS = 1e-4
+
+
+class Depth:
+    """Times go in as they are measured; `batches` says how many may wait now."""
+
+    def __init__(self) -> None:
+        self._slowest_load: float | None = None
+        self._step: float | None = None
+        self._loads = 0
+
+    @property
+    def batches(self) -> int:
+        if self._step is None or self._slowest_load is None:
+            return AT_FIRST
+        return min(max(math.ceil(self._slowest_load / max(self._step, _SHORTEST_STEP_SECONDS)) + 2, LEAST), MOST)
+
+    def loaded(self, seconds: float) -> None:
+        """A batch was made."""
+        self._loads += 1
+        if self._loads == 1:
+            return
+        slowest = self._slowest_load or 0.0
+        self._slowest_load = max(seconds, slowest - _FORGOTTEN * (slowest - seconds))
+
+    def stepped(self, seconds: float) -> None:
+        """The run worked on a batch, its waiting not counted."""
+        self._step = seconds if self._step is None else self._step + _STEP_SMOOTHING * (seconds - self._step)
