@@ -195,6 +195,17 @@ class SteerProposed(Line):
 
 
 @dataclass(frozen=True)
+class Given(Line):
+    """The first command of a run that reads from places: what opens them. It stands in no file and shows nothing of itself."""
+
+    kind = "places"
+    places: dict[str, Any] = field(repr=False)
+    """`core.data.spec.Places` as JSON, with the next two."""
+    cache_folder: str | None = None
+    cache_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Ping(Line):
     """Sent every 2 seconds; a child that hears nothing for 15 exits."""
 
@@ -230,7 +241,7 @@ REPORTS: dict[str, type[Line]] = {
     c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, RowSkipped, DataWaiting, Warned, Sampled,
                        Saved, Stopped, Finished, Failed, SteerProposed)
 }
-COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Ping, Stop, Steer, SteerCommitted)}
+COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Given, Ping, Stop, Steer, SteerCommitted)}
 
 
 def read_report(line: bytes) -> Line:
