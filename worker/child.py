@@ -12,6 +12,7 @@ delay it.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import queue
 import select
@@ -22,10 +23,14 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from worker.reports import Line, Ping, Steer, SteerCommitted, Stop, Stopped, read_command
+from core.data.spec import Places
+from core.errors import RunRejected
+from worker.reports import Given, Line, Ping, Steer, SteerCommitted, Stop, Stopped, read_command
 
 SILENCE_SECONDS = 15.0
 PR_SET_PDEATHSIG = 1
+GIVEN_SECONDS = 10.0
+"""How long the places are waited for, which a supervisor sends before anything else."""
 REPORT_FD, PARENT_PID = "HEADRACE_REPORT_FD", "HEADRACE_PARENT_PID"
 
 
@@ -41,6 +46,8 @@ class Child:
         self._unstarted_step: int | None = 0
         self._starting = threading.Lock()
         self._on_stop: list[Callable[[], None]] = []
+        self._places: Places | None = None
+        self._is_told = threading.Event()
         self.steering: queue.SimpleQueue[Steer | SteerCommitted] = queue.SimpleQueue()
         """What the supervisor said of changes of the mixture, in order, for the feed to take."""
 
@@ -60,6 +67,16 @@ class Child:
     def on_stop(self, call: Callable[[], None]) -> None:
         """Call this from the listening thread when a stop arrives: to end what the main thread may be waiting for."""
         self._on_stop.append(call)
+
+    def given_places(self, names: set[str], *, seconds: float = GIVEN_SECONDS) -> Places:
+        """Give what opens the places of these names; raise RunRejected when the supervisor, or a hand, does not tell it."""
+        if not names:
+            return Places()
+        self._is_told.wait(seconds)
+        if self._places is None:
+            raise RunRejected(f"the run reads from places ({', '.join(sorted(names))}) and was not told what opens them; write "
+                              '{"kind": "places", "places": {…}} as the first line of standard input', code="places_missing")
+        return self._places.only(names)
 
     def stands_at(self, step: int) -> None:
         """Say where the run stands as long as it has not begun: what a stop is answered with."""
@@ -85,6 +102,7 @@ class Child:
             if not arrived:
                 if self.is_supervised:
                     leave("the supervisor is gone")
+                self._is_told.set()
                 return
             heard_at = time.monotonic()
             *lines, rest = (rest + arrived).split(b"\n")
@@ -93,6 +111,10 @@ class Child:
 
     def _obey(self, command: Line) -> None:
         if isinstance(command, Ping):
+            return
+        if isinstance(command, Given):
+            self._places = Places.from_json(dataclasses.asdict(command))
+            self._is_told.set()
             return
         if isinstance(command, Steer | SteerCommitted):
             self.steering.put(command)

@@ -77,8 +77,9 @@ class ChildLink:
         self._open.register(process.stderr.fileno(), selectors.EVENT_READ, self._read_log)
 
     @classmethod
-    def start(cls, command: Sequence[str], *, log_path: Path, environment: Mapping[str, str]) -> ChildLink:
-        """Start `command` as the head of a process group of its own."""
+    def start(cls, command: Sequence[str], *, log_path: Path, environment: Mapping[str, str], first: Line | None = None
+              ) -> ChildLink:
+        """Start `command` as the head of a process group of its own, and send it `first` before anything else."""
         reports, write_end = os.pipe()
         told = {"HEADRACE_REPORT_FD": str(write_end), "HEADRACE_PARENT_PID": str(os.getpid())}
         try:
@@ -91,7 +92,10 @@ class ChildLink:
             raise
         finally:
             os.close(write_end)
-        return cls(process, reports, RunLog(log_path))
+        link = cls(process, reports, RunLog(log_path))
+        if first is not None:
+            link.send(first)
+        return link
 
     @property
     def pid(self) -> int:

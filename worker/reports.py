@@ -196,7 +196,9 @@ class SteerProposed(Line):
 
 @dataclass(frozen=True)
 class Given(Line):
-    """The first command of a run that reads from places: what opens them. It stands in no file and shows nothing of itself."""
+    """What opens the places that a run reads from: the first command, and again before a stream that reads from others.
+
+    It stands in no file and shows nothing of itself."""
 
     kind = "places"
     places: dict[str, Any] = field(repr=False)

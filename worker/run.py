@@ -23,7 +23,8 @@ from core.data.spec import Batch, Position, StreamSpec
 from core.errors import ConfigurationError, DataError, HeadraceError, OutOfMemory, RequestError, RunRejected
 from core.specs.run import RunSpec
 from worker.child import Child, open_child
-from worker.feed import Feed
+from worker.feed import Feed, Open
+from worker.held_out import HeldOut
 from worker.reports import Alive, Failed, FailureKind, PhaseChanged, Started
 from worker.training.state import Origin, State, read_state
 
@@ -67,15 +68,18 @@ def run(spec: RunSpec, child: Child) -> None:
         feed = None
         if state.step < spec.total_steps:
             feed = opened.enter_context(
-                Feed(stream, state.position, total_steps=spec.total_steps, child=child, open_ahead=_open))
+                Feed(stream, state.position, total_steps=spec.total_steps, child=child, open_ahead=_opener(child)))
             child.on_stop(feed.interrupt)
         training, restored = _build(spec, lambda: feed.stream if feed else stream, state, child, opened)
         child.begins()
         training.run(feed or iter(()), wait_seconds=lambda: feed.wait_seconds if feed else 0.0, random_state=restored)
 
 
-def _open(stream: StreamSpec, position: Position) -> ReadAhead:
-    return read_ahead(stream, position, byte_budget=READ_AHEAD_BYTES)
+def _opener(child: Child) -> Open:
+    def open_ahead(stream: StreamSpec, position: Position) -> ReadAhead:
+        return read_ahead(stream, position, byte_budget=READ_AHEAD_BYTES, places=child.given_places(stream.place_names))
+
+    return open_ahead
 
 
 def where_it_stands(spec: RunSpec, stream: StreamSpec) -> State:
@@ -152,17 +156,22 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, child:
     training = Training(
         spec, state, model=model, optimizer=optimizer, saver=saver,
         names=lambda: [source.name for source in stream().sources],
-        validation=_validation(spec, opened), sampler=sampler, around=Surroundings(child.report, child.is_stopping))
+        validation=_validation(spec, child, opened), sampler=sampler, around=Surroundings(child.report, child.is_stopping))
     return training, restored
 
 
-def _validation(spec: RunSpec, opened: ExitStack) -> Callable[[], Iterator[Batch]] | None:
+def _validation(spec: RunSpec, child: Child, opened: ExitStack) -> Callable[[], Iterator[Batch]] | None:
     """Open the held-out rows once; each evaluation reads them from the start."""
     if spec.validation is None:
         return None
-    from core.data.pipeline import open_stream
+    from core.data.pipeline import open_stream, plan_stream
 
-    stream = opened.enter_context(open_stream(StreamSpec.from_json(spec.validation)))
+    told = StreamSpec.from_json(spec.validation)
+    if told.place_names:
+        held_out = HeldOut(told, _opener(child))
+        child.on_stop(held_out.interrupt)
+        return held_out if plan_stream(told).total_steps else None
+    stream = opened.enter_context(open_stream(told))
     return (lambda: iter(stream.batches(Position()))) if stream.plan.total_steps else None
 
 

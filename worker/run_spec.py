@@ -12,24 +12,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
+from core.data.spec import StreamSpec
 from core.datasets.models import DatasetVersion
 from core.devices.models import Device
-from core.errors import RunRejected
+from core.errors import ConfigurationError, RunRejected, Unavailable
 from core.events import service as events
 from core.jobs.models import Job, Run
 from core.jobs.repository import runs_of
 from core.jobs.stream_spec import build_streams, options_of, spec_of, version_ids
 from core.models.service import resolve_base
+from core.places import places_of
 from core.settings import Settings
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
+from worker.reports import Given
 
 SPEC_NAME = "spec.json"
 CPU_MICRO_BATCH_TOKENS = 512
@@ -155,6 +159,19 @@ def tell_damaged(session: Session, job: Job, damaged: Damaged, *, now: datetime)
                               data={"step": checkpoint.step}, now=now)
 
 
+def places_for(streams: Sequence[dict[str, Any]], settings: Settings) -> Given | None:
+    """What opens the places that streams read from, as the operator's file has it now; None where they read from none.
+
+    Raises Unavailable when the file is at fault: that is no fault of the job's, and a later run finds it corrected."""
+    names = {name for told in streams for name in StreamSpec.from_json(told).place_names}
+    if not names:
+        return None
+    try:
+        return Given(**places_of(settings).only(names).to_json())
+    except ConfigurationError as error:
+        raise Unavailable(error.message, code=error.code) from error
+
+
 def write_spec(spec: RunSpec) -> Path:
     """Write the spec into the run's folder, whole or not at all."""
     folder = Path(spec.folder)
@@ -177,4 +194,5 @@ def _lora(asked) -> LoraSpec:
                     target_modules=asked.target_modules, use_rslora=asked.use_rslora, use_dora=asked.use_dora)
 
 
-__all__ = ["SPEC_NAME", "Compute", "as_before", "build_run_spec", "compute_of", "find_restorable", "tell_damaged", "write_spec"]
+__all__ = ["SPEC_NAME", "Compute", "as_before", "build_run_spec", "compute_of", "find_restorable", "places_for",
+           "tell_damaged", "write_spec"]

@@ -45,9 +45,9 @@ from worker.away import insist
 from worker.keeper import LeaseKeeper
 from worker.link import ChildLink, child_environment
 from worker.outcome import Ending, Outcome, decide, told
-from worker.reports import Failed, Finished, Line, Ping, Stop, Stopped
+from worker.reports import Failed, Finished, Given, Line, Ping, Stop, Stopped
 from worker.result import settle
-from worker.run_spec import as_before, build_run_spec, compute_of, find_restorable, tell_damaged, write_spec
+from worker.run_spec import as_before, build_run_spec, compute_of, find_restorable, places_for, tell_damaged, write_spec
 from worker.scribe import Scribe
 
 log = get_log(__name__)
@@ -125,7 +125,7 @@ class Supervisor:
     def _outcome(self, keeper: LeaseKeeper) -> Outcome | None:
         """Run the child; None when the run is lost."""
         try:
-            spec_path, environment = insist(self._prepare, until=self._place.stop)
+            spec_path, environment, places = insist(self._prepare, until=self._place.stop)
         except LeaseLost:
             return None
         except Unavailable as error:
@@ -139,13 +139,13 @@ class Supervisor:
             cause = f"the run could not be prepared: {type(error).__name__}: {error}"
             return Outcome("interrupted", told("server_error", cause))
         try:
-            return self._run_child(keeper, spec_path, environment)
+            return self._run_child(keeper, spec_path, environment, places)
         except OSError as error:
             self._log.exception("child.unstarted")
             return Outcome("interrupted", told("run_interrupted", f"the training process could not be started: {error}"))
 
-    def _prepare(self) -> tuple[Path, dict[str, str]]:
-        """Choose the checkpoint, build the spec, write it; give its path and the child's environment."""
+    def _prepare(self) -> tuple[Path, dict[str, str], Given | None]:
+        """Choose the checkpoint, build the spec, write it; give its path, the child's environment and what opens its places."""
         place = self._place
         with place.ledger.read() as session:
             found = checkpoints.restorable(session, self._job.id)
@@ -161,15 +161,16 @@ class Supervisor:
         place.artifacts.require_space(0, place.settings.min_free_bytes)
         visible = {"CUDA_VISIBLE_DEVICES": compute.visible or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                    "OMP_NUM_THREADS": str(compute.threads)}
-        return write_spec(spec), child_environment(os.environ, visible)
+        return write_spec(spec), child_environment(os.environ, visible), places_for(spec.streams, place.settings)
 
-    def _run_child(self, keeper: LeaseKeeper, spec_path: Path, environment: dict[str, str]) -> Outcome | None:
+    def _run_child(self, keeper: LeaseKeeper, spec_path: Path, environment: dict[str, str], places: Given | None
+                   ) -> Outcome | None:
         with ExitStack() as closing:
             scribe = Scribe(self._place.ledger, self._place.artifacts, **self._names, ring=self._place.ring,
                             clock=self._place.clock, keep_recovery=self._place.settings.keep_checkpoints)
             closing.callback(scribe.abandon)
             child = ChildLink.start([*self._place.command, str(spec_path)], log_path=spec_path.parent / "run.log",
-                                environment=environment)
+                                environment=environment, first=places)
             closing.callback(child.close)
             closing.callback(child.kill)
             self._log.info("child.started", pid=child.pid)

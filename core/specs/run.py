@@ -69,3 +69,8 @@ class RunSpec(Frozen):
     sample_max_tokens: int = 64
     resume_from: str | None = None
     """Folder of a verified checkpoint; None starts at step 0."""
+
+    @property
+    def streams(self) -> list[dict[str, Any]]:
+        """All that the run reads, as JSON."""
+        return [self.stream] if self.validation is None else [self.stream, self.validation]

@@ -20,7 +20,7 @@ from core.data.pipeline import plan_stream
 from core.data.spec import MixtureEntry, SourceSpec, StreamSpec
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from tests.tiny_model import tiny_base
-from worker.reports import Line, Ping, Stop, read_report
+from worker.reports import Line, Ping, Saved, StepDone, read_report
 
 
 def chat_rows(number: int) -> list[dict]:
@@ -52,6 +52,16 @@ def run_spec(folder: Path, *, rows: list[Any] | None = None, stream: dict[str, A
         "stream": train.to_json(), "validation": held_out if validation_fraction else None, "total_steps": plan.total_steps,
         "epoch_ends": list(plan.epoch_ends), "optimizer": OptimizerSpec(learning_rate=2e-3, warmup_steps=2),
         "lora": LoraSpec(r=4, alpha=8, dropout=0.1), "recovery_every_seconds": 0.0, **changes})
+
+
+def adapter(heard: list[Line]) -> bytes:
+    last = [line for line in heard if isinstance(line, Saved)][-1]
+    assert last.checkpoint == "final"
+    return (Path(last.folder) / "adapter_model.safetensors").read_bytes()
+
+
+def losses(heard: list[Line]) -> dict[int, tuple]:
+    return {line.step: (line.train_loss, line.full_valid_loss) for line in heard if isinstance(line, StepDone)}
 
 
 class Supervised:
@@ -87,7 +97,7 @@ class Supervised:
                 return enough
         raise TimeoutError(f"nothing of the kind within {seconds} seconds; heard {self.heard[-3:]}")
 
-    def say(self, command: Ping | Stop) -> None:
+    def say(self, command: Line) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(command.to_line())

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import ConfigurationError, DataError, OutOfMemory, RunRejected
 from core.specs.run import RunSpec
-from tests.worker.runs import Supervised, chat_rows, run_spec
+from tests.worker.runs import Supervised, adapter, chat_rows, losses, run_spec
 from worker.reports import Failed, Finished, Line, PhaseChanged, Saved, Started, StepDone, Stop, Stopped
 from worker.run import failure
 
@@ -24,16 +24,6 @@ def go(folder: Path, spec: RunSpec) -> list[Line]:
         child.until()
         assert child.end() == 0, child.errors
         return child.heard
-
-
-def adapter(heard: list[Line]) -> bytes:
-    last = [line for line in heard if isinstance(line, Saved)][-1]
-    assert last.checkpoint == "final"
-    return (Path(last.folder) / "adapter_model.safetensors").read_bytes()
-
-
-def losses(heard: list[Line]) -> dict[int, tuple]:
-    return {line.step: (line.train_loss, line.full_valid_loss) for line in heard if isinstance(line, StepDone)}
 
 
 def is_step(number: int):
