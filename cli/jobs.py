@@ -48,6 +48,7 @@ def show(job: JobId, as_json: Json = False) -> None:
     print_fields([
         ("error", error.get("message")), ("base model", told["model"]), ("trained on", trained_on),
         ("held out", told.get("validation_file") or told.get("validation_split")), ("progress", _progress(told)),
+        ("too long", _overlong(told)),
         ("phase", (told.get("progress") or {}).get("phase") if told["status"] == "running" else None),
         ("epochs", told["hyperparameters"].get("n_epochs")), ("batch size", told["hyperparameters"].get("batch_size")),
         ("seed", told["seed"]), ("created", when(told["created_at"])), ("finished", when(told["finished_at"])),
@@ -107,6 +108,11 @@ def logs(job: JobId, as_json: Json = False) -> None:
         print_plain(text.rstrip("\n"))
     else:
         say("nothing was written yet")
+
+
+def _overlong(job: dict[str, Any]) -> str | None:
+    told = (job.get("progress") or {}).get("overlong") or {}
+    return ", ".join(f"{rows:,} {how}" for how, rows in sorted(told.items())) or None
 
 
 def _progress(job: dict[str, Any]) -> str | None:

@@ -68,6 +68,8 @@ class StepDone(Line):
     data_wait_seconds: float
     memory_bytes: int
     truncated: int = 0
+    overlong: dict[str, int] = field(default_factory=dict)
+    """Rows that were too long, by what was done with them."""
     spelled: int = 0
     """Examples that spell a control token, which stays ordinary text."""
     by_reference: int = 0

@@ -52,6 +52,8 @@ class JobProgress(BaseModel):
     data_wait_share: float | None
     """Share of a step's time in which the device waited for data."""
     eta_seconds: float | None
+    overlong: dict[str, int] | None
+    """Rows that were longer than max_length, by what was done with them; a row counts each time it is drawn."""
 
 
 class JobObject(Entry):

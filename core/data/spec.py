@@ -17,7 +17,8 @@ import orjson
 
 RowFormat = Literal["chat", "prompt_completion", "text", "preference"]
 Part = Literal["train", "validation", "whole"]
-Overlong = Literal["truncate", "drop"]
+Overlong = Literal["truncate", "truncate_left", "keep_last_turns", "split", "drop"]
+"""What becomes of a row that is longer than `max_length` (core/data/fitting.py)."""
 OnBadRow = Literal["fail", "skip"]
 Exhaustion = Literal["repeat", "first", "all"]
 ShardKind = Literal["lines", "csv", "tsv", "parquet", "frames"]
@@ -129,6 +130,8 @@ class StreamSpec:
     is_shuffled: bool = True
     overlong: Overlong = "truncate"
     on_bad_row: OnBadRow = "fail"
+    max_bad_rows: int | None = None
+    """Rows at fault that may be skipped while training; one more ends the stream. None: any number."""
     exhaustion: Exhaustion = "all"
     source_epochs: tuple[int, ...] = ()
     """Passes that each source of the first mixture entry is reckoned with; empty: `epochs` for all of them."""
@@ -139,7 +142,7 @@ class StreamSpec:
         """Digest what decides which rows and tokens a step holds and never changes in a job: not the layout, the ranks or the
         paths, and not the sources and the mixture log, which grow (see `mixture_digest`)."""
         told = dataclasses.asdict(self)
-        for other in ("micro_batch_tokens", "rank", "ranks", "tokenizer_path", "sources", "mixture"):
+        for other in ("micro_batch_tokens", "rank", "ranks", "tokenizer_path", "sources", "mixture", "max_bad_rows"):
             del told[other]
         return _digest(told)
 
@@ -312,6 +315,8 @@ class Hole:
     reason: str
     file: str = ""
     """Name of its shard."""
+    is_overlong: bool = False
+    """Whether it is left out for its length."""
 
 
 @dataclass(frozen=True)
@@ -352,8 +357,10 @@ class Batch:
     """The rows of this rank's share that the step does without."""
     truncated: int = 0
     """Examples of this rank's share that were cut to `max_length`."""
+    overlong: dict[str, int] = field(default_factory=dict)
+    """How many rows of this rank's share were too long, by what was done with them."""
     slots: tuple[int, ...] = ()
-    """The slot of the step that each of `rows` came from."""
+    """The slot of the step that each of `rows` came from; a row that was split is there once for each example."""
     slot_count: int = 0
     """Slots of the whole step, over all ranks, holes included."""
     digest: int = 0

@@ -6,6 +6,7 @@ by its time. The first steps of a run, which load and compile, fade within some 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -53,7 +54,8 @@ def advance(job: Job, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
     job.step = max(job.step, newest["step"])
     job.processed_tokens += sum(row.get("tokens") or 0 for row in rows)
     job.failed_attempts = 0
-    job.progress = {**before, **_shown(job, rates, newest, now=now), "rates": vars(rates)}
+    overlong = _added(before.get("overlong") or {}, rows)
+    job.progress = {**before, **_shown(job, rates, newest, now=now), "overlong": overlong, "rates": vars(rates)}
 
 
 def _shown(job: Job, rates: Rates, newest: dict[str, Any], *, now: datetime) -> dict[str, Any]:
@@ -70,6 +72,14 @@ def _shown(job: Job, rates: Rates, newest: dict[str, Any], *, now: datetime) -> 
         "eta_seconds": eta,
         "estimated_finish": int(finish.timestamp()) if finish is not None else None,
     }
+
+
+def _added(before: dict[str, int], rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Rows that were too long since step 1, by what was done with them."""
+    total = Counter(before)
+    for row in rows:
+        total.update(row.get("overlong") or {})
+    return dict(total)
 
 
 def _mix(old: float, new: float) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from core.data.spec import MixtureEntry, Part, SourceSpec, StreamSpec
 from core.datasets.models import DatasetVersion
 from core.datasets.shape import fields_of
+from core.jobs.bad_rows import bad_rows_left
 from core.jobs.models import Job
 from core.models.models import Model
 from core.specs.job import JobSpec, TrainingOptions
@@ -33,7 +34,9 @@ def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, artifacts
     fraction = spec.validation_split or 0.0
     common = _common(job, spec, base, micro_batch_tokens)
     mixture = (MixtureEntry(1, weights),)
-    train = StreamSpec(sources=sources, mixture=mixture, validation_fraction=fraction, part="train", **common)
+    used = [versions[entry["version_id"]] for entry in job.sources]
+    train = StreamSpec(sources=sources, mixture=mixture, validation_fraction=fraction, part="train",
+                       max_bad_rows=bad_rows_left(spec.options or TrainingOptions(), used), **common)
     if job.validation_version_id is not None:
         source = _source("validation_file", versions[job.validation_version_id], artifacts)
         return train, _validation((source,), (1.0,), "whole", 0.0, common)

@@ -67,8 +67,15 @@ class TrainingOptions(Frozen):
     max_grad_norm: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
     max_length: Annotated[int, Field(ge=8, le=1_048_576, strict=True)] | None = None
     """Tokens of one example at most; the model's context when absent (2,048 at most)."""
-    overlong: Literal["truncate", "drop"] = "truncate"
+    overlong: Literal["truncate", "truncate_left", "keep_last_turns", "split", "drop"] = "truncate"
+    """What becomes of a row that is longer: cut at its end or at its start, a chat without its oldest turns, several
+    examples of the same step, or left out."""
     on_bad_row: Literal["fail", "skip"] = "fail"
+    max_bad_rows: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] | None = None
+    """With on_bad_row "skip": rows that may be skipped, those counted when the data was registered included; any number when
+    absent."""
+    max_bad_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """The same as a share of all rows; the smaller of both holds."""
     eval_every_steps: Annotated[int, Field(ge=1, strict=True)] | None = None
     """Evaluate also within an epoch; the end of each epoch is evaluated whenever there is something to evaluate on."""
     checkpoint_every_steps: Annotated[int, Field(ge=1, strict=True)] | None = None
@@ -77,6 +84,13 @@ class TrainingOptions(Frozen):
                               Field(max_length=8)] = []
     """Prompts answered before the first step and after the last, as events."""
     sample_max_tokens: Annotated[int, Field(ge=1, le=512, strict=True)] = 64
+
+    @model_validator(mode="after")
+    def limits_what_it_skips(self) -> TrainingOptions:
+        if self.on_bad_row == "fail" and (self.max_bad_rows, self.max_bad_share) != (None, None):
+            raise ValueError("'max_bad_rows' and 'max_bad_share' limit the rows that are skipped, and on_bad_row is 'fail'; "
+                             "set on_bad_row to 'skip', or drop them")
+        return self
 
 
 class WeightedDataset(Frozen):

@@ -58,7 +58,7 @@ class StepRecord:
             grad_norm=(norm if np.isfinite(norm) else 0.0) if trained else last.grad_norm if last else 0.0,
             epoch=batch.epoch, examples=len(counts.sources), tokens=batch.tokens,
             trained_tokens=trained, step_seconds=timing.step_seconds, data_wait_seconds=timing.data_wait_seconds,
-            memory_bytes=memory_bytes, truncated=batch.truncated, spelled=batch.spelled,
+            memory_bytes=memory_bytes, truncated=batch.truncated, overlong=batch.overlong, spelled=batch.spelled,
             by_reference=batch.loading.by_reference,
             **_by_source(batch, counts, by_example, names),
             rows_digest=f"{batch.digest:016x}", row_losses=row_losses(batch, counts, by_example),

@@ -40,10 +40,10 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
               for each in batch.micro_batches for name, dtype in _DTYPES]
     header = {
         "step": batch.step, "epoch": batch.epoch, "trained_tokens": batch.trained_tokens, "truncated": batch.truncated,
-        "spelled": batch.spelled,
+        "spelled": batch.spelled, "overlong": batch.overlong,
         "position": batch.position.to_json(), "loading": batch.loading.to_json(), "warnings": batch.warnings,
         "rows": [(ref.source, ref.row) for ref in batch.rows],
-        "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file) for hole in batch.holes],
+        "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file, hole.is_overlong) for hole in batch.holes],
         "slots": batch.slots, "slot_count": batch.slot_count, "digest": batch.digest,
         "lengths": [array.size for array in arrays],
     }
@@ -63,7 +63,7 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
         at += _filling(at)
     return Batch(
         step=told["step"], epoch=told["epoch"], trained_tokens=told["trained_tokens"], truncated=told["truncated"],
-        spelled=told["spelled"],
+        spelled=told["spelled"], overlong=told["overlong"],
         position=Position.from_json(told["position"]), loading=Loading(**told["loading"]), warnings=tuple(told["warnings"]),
         micro_batches=tuple(MicroBatch(*arrays[k:k + len(_DTYPES)]) for k in range(0, len(arrays), len(_DTYPES))),
         rows=tuple(RowRef(*ref) for ref in told["rows"]),

@@ -21,11 +21,13 @@ def open_stream(spec: StreamSpec, places: Places | None = None) -> Stream:
         reader = opened.enter_context(RowReader(spec.sources, places))
         timetable = Timetable(spec, reader.indexes)
         tokenizing = meet(spec, reader, _examples_of(spec))
-        rows = RowEncoder(tokenizing.reference, max_length=spec.max_length, overlong=spec.overlong, fast=tokenizing.fast)
+        rows = RowEncoder(tokenizing.reference, max_length=spec.max_length, overlong=spec.overlong, fast=tokenizing.fast,
+                          front=tokenizing.front)
         templates: dict[RowFormat, RowTemplate] = {
             source.format: _template(spec, source.format, tokenizing) for source in spec.sources}
         share = Share(spec.rank, spec.ranks, spec.micro_batch_tokens)
-        maker = BatchMaker(reader, templates, rows, sources=spec.sources, on_bad_row=spec.on_bad_row, share=share)
+        maker = BatchMaker(reader, templates, rows, sources=spec.sources, on_bad_row=spec.on_bad_row, share=share,
+                           max_bad_rows=spec.max_bad_rows)
         opened.pop_all()
     return Stream(timetable, maker, reader, warnings=tokenizing.warnings)
 

@@ -42,7 +42,8 @@ class Eye:
             example = self._template(row_format).example(row)
         except RowRefused as refused:
             return refused.reason
-        (encoded,) = RowEncoder(self.encoder, max_length=max_length, overlong=overlong).encode([example])
+        encoder = RowEncoder(self.encoder, max_length=max_length, overlong=overlong, front=self.encoder.front)
+        (encoded,) = encoder.encode([example])
         return encoded.reason if isinstance(encoded, RowRefused) else encoded
 
     def _open(self, row_format: RowFormat) -> RowTemplate:

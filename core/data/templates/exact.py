@@ -18,6 +18,8 @@ from core.data.templates.pieces import Span
 from core.data.templates.refusal import RowRefused
 from core.data.templates.renderer import Renderer
 
+MOST_RENDERED = 100_000
+"""Messages that are rendered for the sake of one row: about a second."""
 _ANSWER = "\ufdd4\ufdd5"
 
 
@@ -25,6 +27,9 @@ def exact_spans(renderer: Renderer, chat: Conversation, text: str, *, turn_end: 
                 control_tokens: tuple[str, ...]) -> list[Span]:
     """Give the spans of the trained assistant messages in `text`, the rendering of `chat`, in their order."""
     asked = [k for k, is_trained in zip(chat.assistants, chat.is_trained, strict=True) if is_trained]
+    if len(asked) * len(chat.messages) > MOST_RENDERED:
+        raise RowRefused(f"the model's chat template rewrites its messages, and with {len(chat.messages)} of them finding each "
+                         "one's part would take minutes; split the row into several conversations")
     return [_span(renderer, chat, text, k, turn_end, control_tokens) for k in asked]
 
 

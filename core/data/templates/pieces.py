@@ -16,27 +16,34 @@ Span = tuple[int, int]
 def cut(text: str, *, trained: Sequence[Span], controls: Iterable[Span]) -> tuple[Piece, ...]:
     """Cut a text at its control tokens and at the borders of its trained spans; both sorted, neither overlapping."""
     pieces: list[Piece] = []
-    at = 0
+    at = first = 0  # `first` is the first trained span that ends behind `at`
     for start, end in controls:
-        pieces += _cut_plain(text, (at, start), trained)
-        pieces.append(Piece(text[start:end], _touches((start, end), trained), is_control=True))
+        pieces += _cut_plain(text, (at, start), trained, first)
+        first = _skip(trained, first, start)
+        is_trained = first < len(trained) and trained[first][0] < end
+        pieces.append(Piece(text[start:end], is_trained, is_control=True))
         at = end
-    pieces += _cut_plain(text, (at, len(text)), trained)
+        first = _skip(trained, first, at)
+    pieces += _cut_plain(text, (at, len(text)), trained, first)
     return tuple(pieces)
 
 
-def _cut_plain(text: str, within: Span, trained: Sequence[Span]) -> Iterator[Piece]:
+def _cut_plain(text: str, within: Span, trained: Sequence[Span], first: int) -> Iterator[Piece]:
     at, stop = within
-    for start, end in trained:
-        start, end = max(start, at), min(end, stop)
+    while at < stop and first < len(trained) and trained[first][0] < stop:
+        start, end = max(trained[first][0], at), min(trained[first][1], stop)
         if start < end:
             if at < start:
                 yield Piece(text[at:start], False)
             yield Piece(text[start:end], True)
             at = end
+        first += 1
     if at < stop:
         yield Piece(text[at:stop], False)
 
 
-def _touches(span: Span, trained: Sequence[Span]) -> bool:
-    return any(start < span[1] and span[0] < end for start, end in trained)
+def _skip(trained: Sequence[Span], first: int, at: int) -> int:
+    """The first trained span, from `first` on, that ends behind a character."""
+    while first < len(trained) and trained[first][1] <= at:
+        first += 1
+    return first
