@@ -1,0 +1,188 @@
+"""Measure the peers: register, first batch, speed, memory, disk, and going on at 90 %, each in its own environment.
+
+    python bench/loaders/peers/run.py --environments DIR [--tokenizer DIR] [--megabytes 200 1000] [--runs 5]
+        [--peers huggingface mosaic llamafactory everything] [--keep]
+
+The peers take turns within a run, so that other work on the machine falls on all alike; every figure is the median of its
+runs and is kept in ../results.json as soon as a run of all is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[2]
+sys.path[:0] = [str(ROOT), str(FOLDER)]
+
+from watching import Seen, watch  # noqa: E402
+
+from bench.generate import write_rows  # noqa: E402
+from bench.loaders.results import keep, row  # noqa: E402
+
+WORK = FOLDER.parent / "work"
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Peer:
+    environment: str
+    program: str
+    workers: int = 0
+    batches: int = 1500
+    """Batches of a timed run: enough that rows read ahead of the first one weigh little."""
+    has_preparation: bool = False
+    tokenises_first: bool = False
+    """Whether all is tokenised before the first batch: then speed counts from its imports on, over the whole file."""
+
+
+PEERS = {
+    "huggingface": Peer("huggingface", "hf_streaming.py"),
+    "mosaic": Peer("mosaic", "mosaic_streaming.py", has_preparation=True),
+    "llamafactory": Peer("llamafactory", "llama_factory.py", workers=1, batches=1000, has_preparation=True),
+    "everything": Peer("huggingface", "load_everything.py", batches=0, tokenises_first=True),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a peer runs: its environment, the model's folder, and the file that it reads."""
+
+    environments: Path
+    tokenizer: Path
+    file: Path
+    case: str
+
+    def run(self, peer: Peer, way: str, *options: str) -> Seen:
+        work = self.work(peer)
+        work.mkdir(parents=True, exist_ok=True)
+        python = self.environments / peer.environment / "bin" / "python"
+        return watch([str(python), str(FOLDER / peer.program), way, str(self.file), "--tokenizer", str(self.tokenizer),
+                      "--work", str(work), "--batch", str(BATCH), "--workers", str(peer.workers), *options])
+
+    def work(self, peer: Peer) -> Path:
+        return WORK / "peers" / f"{self.file.stem}-{Path(peer.program).stem}"
+
+
+def main() -> None:
+    asked = _arguments()
+    for megabytes in asked.megabytes:
+        place = _place(asked, megabytes)
+        try:
+            for name in asked.peers:
+                if PEERS[name].has_preparation:
+                    keep(_preparation(PEERS[name], place, asked.runs))
+            if "speed" in asked.parts:
+                _speed(asked, place)
+            if "resume" in asked.parts:
+                for name in asked.peers:
+                    keep(_resume_time(PEERS[name], place, asked.runs))
+        finally:
+            if not asked.keep:
+                place.file.unlink()
+                shutil.rmtree(WORK / "peers", ignore_errors=True)
+    if "exactness" in asked.parts:
+        place = _place(asked, 10)
+        for name in asked.peers:
+            keep(_exactness(PEERS[name], place))
+
+
+def _place(asked: argparse.Namespace, megabytes: int) -> Place:
+    size = f"{megabytes // 1000} GB" if megabytes >= 1000 else f"{megabytes} MB"
+    file = WORK / f"{megabytes}.jsonl"
+    if not file.exists():
+        write_rows(file, size_bytes=megabytes * 1_000_000)
+    return Place(asked.environments, asked.tokenizer, file, f"{size} chat JSONL, SmolLM2 tokenizer, batch {BATCH}, shuffled")
+
+
+def _preparation(peer: Peer, place: Place, runs: int) -> Iterator[dict[str, Any]]:
+    """Make what the peer keeps beside the file, and leave it there for the runs to come."""
+    seen = []
+    for _ in range(runs):
+        shutil.rmtree(place.work(peer), ignore_errors=True)
+        seen.append(place.run(peer, "prepare"))
+    cpu = [each["prepared"]["cpu_seconds"] - each["imported"]["cpu_seconds"] for each in seen]
+    system, size = seen[0]["imported"]["system"], place.case.split(",")[0]
+    yield row(system, "register_seconds", f"{size}, CPU seconds, imports not counted", statistics.median(cpu), "s", runs=runs)
+    yield row(system, "extra_disk_bytes", size, seen[-1]["prepared"]["disk_bytes"], "bytes", runs=runs)
+
+
+def _speed(asked: argparse.Namespace, place: Place) -> None:
+    seen: dict[str, list[Seen]] = {name: [] for name in asked.peers}
+    for _ in range(asked.runs):
+        for name in asked.peers:
+            seen[name].append(place.run(PEERS[name], "read", "--batches", str(PEERS[name].batches)))
+            keep(_speed_rows(PEERS[name], seen[name], place.case))
+
+
+def _speed_rows(peer: Peer, seen: list[Seen], case: str) -> Iterator[dict[str, Any]]:
+    system = seen[0]["imported"]["system"]
+    figures = [_figures(each, since="imported" if peer.tokenises_first else "first_batch") for each in seen]
+    for metric, unit in _SPEED_UNITS.items():
+        yield row(system, metric, case, statistics.median(each[metric] for each in figures), unit, runs=len(seen))
+
+
+_SPEED_UNITS = {
+    "first_batch_seconds": "s", "tokens_per_second": "tokens/s", "rows_per_second": "rows/s",
+    "tokens_per_cpu_second": "tokens/s", "private_memory_bytes": "bytes", "peak_rss_bytes": "bytes",
+}
+
+
+def _figures(seen: Seen, *, since: str) -> dict[str, float]:
+    imported, first, start, end = seen["imported"], seen["first_batch"], seen[since], seen["read"]
+    seconds, cpu = end["seconds"] - start["seconds"], end["cpu_seconds"] - start["cpu_seconds"]
+    return {
+        "first_batch_seconds": first["seconds"], "tokens_per_second": end["tokens"] / seconds,
+        "rows_per_second": end["rows"] / seconds, "tokens_per_cpu_second": end["tokens"] / cpu,
+        "private_memory_bytes": seen.peak["pss_bytes"] - imported["pss_bytes"], "peak_rss_bytes": seen.peak["rss_bytes"],
+    }
+
+
+def _resume_time(peer: Peer, place: Place, runs: int) -> Iterator[dict[str, Any]]:
+    """Stop at 90 % of the rows, then go on in new processes up to their first batch."""
+    with place.file.open("rb") as file:
+        at = sum(1 for _ in file) * 9 // 10 // BATCH
+    kept = place.run(peer, "whole", "--at", str(at), "--batches", "1")
+    starts = [place.run(peer, "rest", "--batches", "1") for _ in range(runs)]
+    system, seconds = kept["imported"]["system"], [each["first_batch"]["seconds"] for each in starts]
+    yield row(system, "resume_90_seconds", f"{place.case}, process start to first batch", statistics.median(seconds), "s", runs=runs)
+
+
+def _exactness(peer: Peer, place: Place) -> Iterator[dict[str, Any]]:
+    """Compare what follows a stop at 90 % with an undisturbed pass, row by row."""
+    with place.file.open("rb") as file:
+        at = sum(1 for _ in file) * 9 // 10 // BATCH
+    if peer.has_preparation:
+        place.run(peer, "prepare")
+    kept = place.run(peer, "whole", "--at", str(at))
+    place.run(peer, "rest")["read"]
+    whole, rest = (json.loads((place.work(peer) / f"{name}.json").read_bytes()) for name in ("whole", "rest"))
+    due, given = Counter(whole[at * BATCH:]), Counter(rest)
+    system, case = kept["imported"]["system"], f"stopped at 90 % of {len(whole):,} rows and gone on"
+    yield row(system, "rows_lost", case, (due - given).total(), "rows", runs=1)
+    yield row(system, "rows_doubled", case, (given - due).total(), "rows", runs=1)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the peers of the loader.")
+    parser.add_argument("--environments", type=Path, default=WORK / "environments", help="what environments.sh made")
+    parser.add_argument("--tokenizer", type=Path, default=WORK / "smollm2", help="SmolLM2's folder, as worker.convert makes it")
+    parser.add_argument("--megabytes", type=int, nargs="*", default=[200, 1000])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--parts", nargs="+", choices=["speed", "resume", "exactness"], default=["speed", "resume", "exactness"])
+    parser.add_argument("--keep", action="store_true", help="leave the files that were made")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
