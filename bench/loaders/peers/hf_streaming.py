@@ -14,13 +14,13 @@ import datasets
 import torchdata
 from datasets import load_dataset
 from encoding import Encoding
-from program import Asked, run
+from program import Asked, Padded, run
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 SYSTEM = f"datasets {datasets.__version__} streaming, torchdata {torchdata.__version__}"
 
 
-class Loader:
+class Loader(Padded):
     def __init__(self, asked: Asked) -> None:
         where = {"client_kwargs": {"endpoint_url": os.environ["S3_ENDPOINT"]}} if "://" in asked.file else None
         rows = load_dataset("json", data_files=asked.file, split="train", streaming=True, storage_options=where)

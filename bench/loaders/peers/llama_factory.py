@@ -29,14 +29,14 @@ from llamafactory.data import SFTDataCollatorWith4DAttentionMask, get_dataset, g
 from llamafactory.hparams import get_train_args  # noqa: E402
 from llamafactory.model import load_tokenizer  # noqa: E402
 from llamafactory.train.sft.trainer import CustomSeq2SeqTrainer  # noqa: E402
-from program import Asked, folder_bytes, run  # noqa: E402
+from program import Asked, Padded, folder_bytes, run  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
 SYSTEM = f"llamafactory {importlib.metadata.version('llamafactory')} streaming"
 _CHAT = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
 
 
-class Loader:
+class Loader(Padded):
     def __init__(self, asked: Asked) -> None:
         model_args, data_args, training_args, finetuning_args, _ = get_train_args(_arguments(asked))
         tokenizers = load_tokenizer(model_args)
@@ -44,8 +44,8 @@ class Loader:
         rows = get_dataset(template, model_args, data_args, training_args, stage="sft", **tokenizers)
         model = LlamaForCausalLM(LlamaConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
                                              vocab_size=49152))
-        collator = SFTDataCollatorWith4DAttentionMask(template=template, model=model, pad_to_multiple_of=8, label_pad_token_id=-100,
-                                                      **tokenizers)
+        collator = SFTDataCollatorWith4DAttentionMask(template=template, model=model, pad_to_multiple_of=8,
+                                                      label_pad_token_id=-100, **tokenizers)
         trainer = CustomSeq2SeqTrainer(model=model, args=training_args, finetuning_args=finetuning_args, data_collator=collator,
                                        **rows, **tokenizers)
         self._loader = trainer.get_train_dataloader()
@@ -76,8 +76,9 @@ def _arguments(asked: Asked) -> dict[str, Any]:
     told = {"rows": {"file_name": name, "formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": _CHAT}}
     (work / "dataset_info.json").write_text(json.dumps(told))
     return {
-        "stage": "sft", "do_train": True, "model_name_or_path": asked.tokenizer, "finetuning_type": "full", "template": "chatml",
-        "dataset": "rows", "dataset_dir": str(work), "cutoff_len": asked.max_length, "streaming": True, "buffer_size": asked.buffer,
+        "stage": "sft", "do_train": True, "model_name_or_path": asked.tokenizer, "finetuning_type": "full",
+        "template": "chatml", "dataset": "rows", "dataset_dir": str(work), "cutoff_len": asked.max_length, "streaming": True,
+        "buffer_size": asked.buffer,
         "max_steps": 1_000_000, "per_device_train_batch_size": asked.batch, "dataloader_num_workers": max(asked.workers, 1),
         "seed": asked.seed, "output_dir": str(work / "output"), "report_to": "none", "cache_dir": _cache(asked),
         "use_cpu": True,

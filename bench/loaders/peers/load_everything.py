@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from encoding import Encoding
-from program import Asked, run
+from program import Asked, Padded, run
 
 _ENCODED_AT_ONCE = 1000
 
 
-class Loader:
+class Loader(Padded):
     def __init__(self, asked: Asked) -> None:
         with open(asked.file, encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]

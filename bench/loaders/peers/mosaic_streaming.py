@@ -15,14 +15,14 @@ from typing import Any
 sys.modules["streaming.vision"] = types.ModuleType("streaming.vision")
 
 from encoding import Encoding  # noqa: E402
-from program import Asked, folder_bytes, run  # noqa: E402
+from program import Asked, Padded, folder_bytes, run  # noqa: E402
 from streaming import MDSWriter, StreamingDataLoader, StreamingDataset, __version__  # noqa: E402
 from streaming.base.util import clean_stale_shared_memory  # noqa: E402
 
 SYSTEM = f"mosaicml-streaming {__version__}"
 
 
-class Loader:
+class Loader(Padded):
     def __init__(self, asked: Asked) -> None:
         clean_stale_shared_memory()
         rows = StreamingDataset(local=str(_shards(asked)), shuffle=True, shuffle_seed=asked.seed, batch_size=asked.batch)

@@ -47,9 +47,29 @@ class Asked:
 class Loader(Protocol):
     def restore(self, state: Any) -> None: ...
 
-    def batches(self) -> Iterator[dict[str, Any]]: ...
+    def batches(self) -> Iterator[Any]: ...
 
     def state(self) -> Any: ...
+
+    def count(self, batch: Any) -> dict[str, int]:
+        """Rows, tokens and tokens trained on, padding not counted."""
+        ...
+
+    def token_rows(self, batch: Any) -> Iterator[bytes]:
+        """The tokens of each row, as bytes, without padding."""
+        ...
+
+
+class Padded:
+    """What the loaders share whose batch is a dictionary of padded tensors."""
+
+    def count(self, batch: dict[str, Any]) -> dict[str, int]:
+        return {"rows": len(batch["input_ids"]), "tokens": int(batch["attention_mask"].sum()),
+                "trained": int((batch["labels"] != -100).sum())}
+
+    def token_rows(self, batch: dict[str, Any]) -> Iterator[bytes]:
+        for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
+            yield ids[mask.bool()].numpy().tobytes()
 
 
 def run(system: str, loader: Callable[[Asked], Loader], prepare: Callable[[Asked], int] | None = None) -> None:
@@ -71,11 +91,11 @@ def folder_bytes(folder: Path) -> int:
 
 def _read(asked: Asked, loader: Loader) -> None:
     batches = loader.batches()
-    tell("first_batch", **_count(next(batches)))
+    tell("first_batch", **loader.count(next(batches)))
     ends = time.monotonic() + asked.seconds
     rows = tokens = trained = 0
     for number, batch in enumerate(batches, 1):
-        counted = _count(batch)
+        counted = loader.count(batch)
         rows, tokens, trained = rows + counted["rows"], tokens + counted["tokens"], trained + counted["trained"]
         if number == asked.batches or time.monotonic() > ends:
             break
@@ -85,7 +105,7 @@ def _read(asked: Asked, loader: Loader) -> None:
 def _whole(asked: Asked, loader: Loader) -> None:
     digests: list[str] = []
     for number, batch in enumerate(loader.batches(), 1):
-        digests += _digests(batch)
+        digests += map(_digest, loader.token_rows(batch))
         if number == asked.at:
             state = pickle.dumps(loader.state())
             _path(asked, "state").write_bytes(state)
@@ -101,7 +121,7 @@ def _rest(asked: Asked, make: Callable[[Asked], Loader]) -> None:
     loader.restore(pickle.loads(_path(asked, "state").read_bytes()))  # noqa: S301 - written by ourselves a moment ago
     digests: list[str] = []
     for number, batch in enumerate(loader.batches(), 1):
-        digests += _digests(batch)
+        digests += map(_digest, loader.token_rows(batch))
         if number == 1:
             tell("first_batch", rows=len(digests))
         if number == asked.batches:
@@ -110,19 +130,13 @@ def _rest(asked: Asked, make: Callable[[Asked], Loader]) -> None:
     tell("read", rows=len(digests))
 
 
+def _digest(tokens: bytes) -> str:
+    """By it rows are told apart."""
+    return hashlib.blake2b(tokens, digest_size=8).hexdigest()
+
+
 def _path(asked: Asked, name: str) -> Path:
     return Path(asked.work) / f"{name}.{'pickle' if name == 'state' else 'json'}"
-
-
-def _count(batch: dict[str, Any]) -> dict[str, int]:
-    return {"rows": len(batch["input_ids"]), "tokens": int(batch["attention_mask"].sum()),
-            "trained": int((batch["labels"] != -100).sum())}
-
-
-def _digests(batch: dict[str, Any]) -> list[str]:
-    """A digest of each row's tokens, without the padding: by it rows are told apart."""
-    kept = zip(batch["input_ids"], batch["attention_mask"], strict=True)
-    return [hashlib.blake2b(ids[mask.bool()].numpy().tobytes(), digest_size=8).hexdigest() for ids, mask in kept]
 
 
 def _arguments() -> Asked:

@@ -1,10 +1,11 @@
 """Measure the peers: register, first batch, speed, memory, disk, and going on at 90 %, each in its own environment.
 
     python bench/loaders/peers/run.py --environments DIR [--tokenizer DIR] [--megabytes 200 1000] [--runs 5]
-        [--peers huggingface mosaic llamafactory everything] [--keep]
+        [--peers headrace huggingface mosaic llamafactory everything]
+        [--parts preparation speed resume exactness] [--keep]
 
-The peers take turns within a run, so that other work on the machine falls on all alike; every figure is the median of its
-runs and is kept in ../results.json as soon as a run of all is done.
+Headrace's reader is one of them here, so that all read the same file in the same run. They take turns, so that other work on
+the machine falls on all alike; every figure is the median of its runs, and is kept in ../results.json as it comes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ BATCH = 16
 @dataclass(frozen=True)
 class Peer:
     environment: str
+    """Folder of environments.sh; empty for Headrace's own."""
     program: str
     workers: int = 0
     batches: int = 1500
@@ -46,6 +48,7 @@ class Peer:
 
 
 PEERS = {
+    "headrace": Peer("", "headrace_reader.py", batches=4000, has_preparation=True),
     "huggingface": Peer("huggingface", "hf_streaming.py"),
     "mosaic": Peer("mosaic", "mosaic_streaming.py", has_preparation=True),
     "llamafactory": Peer("llamafactory", "llama_factory.py", workers=1, batches=1000, has_preparation=True),
@@ -65,7 +68,7 @@ class Place:
     def run(self, peer: Peer, way: str, *options: str) -> Seen:
         work = self.work(peer)
         work.mkdir(parents=True, exist_ok=True)
-        python = self.environments / peer.environment / "bin" / "python"
+        python = self.environments / peer.environment / "bin" / "python" if peer.environment else sys.executable
         return watch([str(python), str(FOLDER / peer.program), way, str(self.file), "--tokenizer", str(self.tokenizer),
                       "--work", str(work), "--batch", str(BATCH), "--workers", str(peer.workers), *options])
 
@@ -80,7 +83,7 @@ def main() -> None:
         try:
             for name in asked.peers:
                 if PEERS[name].has_preparation:
-                    keep(_preparation(PEERS[name], place, asked.runs))
+                    keep(_preparation(PEERS[name], place, asked.runs if "preparation" in asked.parts else 1))
             if "speed" in asked.parts:
                 _speed(asked, place)
             if "resume" in asked.parts:
@@ -129,6 +132,8 @@ def _speed_rows(peer: Peer, seen: list[Seen], case: str) -> Iterator[dict[str, A
     figures = [_figures(each, since="imported" if peer.tokenises_first else "first_batch") for each in seen]
     for metric, unit in _SPEED_UNITS.items():
         yield row(system, metric, case, statistics.median(each[metric] for each in figures), unit, runs=len(seen))
+    cpu = statistics.median(each["first_batch"]["cpu_seconds"] for each in seen)
+    yield row(system, "first_batch_seconds", f"{case}, CPU seconds", cpu, "s", runs=len(seen))
 
 
 _SPEED_UNITS = {
@@ -153,8 +158,10 @@ def _resume_time(peer: Peer, place: Place, runs: int) -> Iterator[dict[str, Any]
         at = sum(1 for _ in file) * 9 // 10 // BATCH
     kept = place.run(peer, "whole", "--at", str(at), "--batches", "1")
     starts = [place.run(peer, "rest", "--batches", "1") for _ in range(runs)]
-    system, seconds = kept["imported"]["system"], [each["first_batch"]["seconds"] for each in starts]
-    yield row(system, "resume_90_seconds", f"{place.case}, process start to first batch", statistics.median(seconds), "s", runs=runs)
+    told = "process start to first batch"
+    for how, field in ((told, "seconds"), (f"{told}, CPU seconds", "cpu_seconds")):
+        value = statistics.median(each["first_batch"][field] for each in starts)
+        yield row(kept["imported"]["system"], "resume_90_seconds", f"{place.case}, {how}", value, "s", runs=runs)
 
 
 def _exactness(peer: Peer, place: Place) -> Iterator[dict[str, Any]]:
@@ -172,6 +179,9 @@ def _exactness(peer: Peer, place: Place) -> Iterator[dict[str, Any]]:
     yield row(system, "rows_doubled", case, (given - due).total(), "rows", runs=1)
 
 
+_PARTS = ["preparation", "speed", "resume", "exactness"]
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the peers of the loader.")
     parser.add_argument("--environments", type=Path, default=WORK / "environments", help="what environments.sh made")
@@ -179,7 +189,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, nargs="*", default=[200, 1000])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
-    parser.add_argument("--parts", nargs="+", choices=["speed", "resume", "exactness"], default=["speed", "resume", "exactness"])
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS)
     parser.add_argument("--keep", action="store_true", help="leave the files that were made")
     return parser.parse_args()
 

@@ -1,0 +1,65 @@
+"""Headrace's own reader under the peers' frame: the stream of a run, opened in this process, its batches packed and masked.
+
+The modules are those of the read-ahead process (`core.data.ahead`); `prepare` is registering: one pass that checks, counts,
+digests and notes where rows begin.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[3]))
+
+from program import Asked, folder_bytes, run
+
+import core.data.ahead.__main__  # noqa: F401 - what the read-ahead process imports
+from core.data.pipeline.opening import open_stream
+from core.data.spec import Batch, MixtureEntry, Position, SourceSpec, StreamSpec
+
+
+class Loader:
+    def __init__(self, asked: Asked) -> None:
+        source = SourceSpec.of_file("rows", asked.file, str(_index(asked)), "chat")
+        self._stream = open_stream(StreamSpec(
+            (source,), (MixtureEntry(1, (1.0,)),), seed=asked.seed, epochs=1, batch_size=asked.batch,
+            max_length=asked.max_length, micro_batch_tokens=8192, tokenizer_path=asked.tokenizer, tokenizer_digest="", on_bad_row="skip",
+        ))
+        self._position: Position | None = None
+
+    def restore(self, state: Any) -> None:
+        self._position = Position.from_json(state)
+
+    def batches(self) -> Iterator[Batch]:
+        for batch in self._stream.batches(self._position):
+            self._position = batch.position
+            yield batch
+
+    def state(self) -> Any:
+        assert self._position is not None
+        return self._position.to_json()
+
+    def count(self, batch: Batch) -> dict[str, int]:
+        return {"rows": len(batch.rows), "tokens": batch.tokens, "trained": batch.trained_tokens}
+
+    def token_rows(self, batch: Batch) -> Iterator[bytes]:
+        for part in batch.micro_batches:
+            for start, end in zip(part.boundaries, part.boundaries[1:], strict=False):
+                yield part.ids[start:end].tobytes()
+
+
+def prepare(asked: Asked) -> int:
+    from core.data.index import build_index
+
+    build_index(Path(asked.file), _index(asked), shape="chat")
+    return folder_bytes(_index(asked)) if _index(asked).is_dir() else _index(asked).stat().st_size
+
+
+def _index(asked: Asked) -> Path:
+    return Path(asked.work) / "rows.index"
+
+
+if __name__ == "__main__":
+    run("headrace", Loader, prepare)
