@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[3]))
+sys.path.insert(1, str(Path(__file__).resolve().parents[3]))
 
 from program import Asked, folder_bytes, run
 
@@ -25,7 +25,8 @@ class Loader:
         source = SourceSpec.of_file("rows", asked.file, str(_index(asked)), "chat")
         self._stream = open_stream(StreamSpec(
             (source,), (MixtureEntry(1, (1.0,)),), seed=asked.seed, epochs=1, batch_size=asked.batch,
-            max_length=asked.max_length, micro_batch_tokens=8192, tokenizer_path=asked.tokenizer, tokenizer_digest="", on_bad_row="skip",
+            max_length=asked.max_length, micro_batch_tokens=8192, tokenizer_path=asked.tokenizer, tokenizer_digest="",
+            on_bad_row="skip",
         ))
         self._position: Position | None = None
 
@@ -50,11 +51,12 @@ class Loader:
                 yield part.ids[start:end].tobytes()
 
 
-def prepare(asked: Asked) -> int:
+def prepare(asked: Asked) -> dict[str, Any]:
     from core.data.index import build_index
 
-    build_index(Path(asked.file), _index(asked), shape="chat")
-    return folder_bytes(_index(asked)) if _index(asked).is_dir() else _index(asked).stat().st_size
+    report = build_index(Path(asked.file), _index(asked))
+    faults = [f"{Path(asked.file).name}: {fault.message}" for fault in report.faults[:3]]
+    return {"disk_bytes": folder_bytes(_index(asked)), "good": report.good, "faults": faults}
 
 
 def _index(asked: Asked) -> Path:
@@ -62,4 +64,4 @@ def _index(asked: Asked) -> Path:
 
 
 if __name__ == "__main__":
-    run("headrace", Loader, prepare)
+    run("headrace, read in one process", Loader, prepare)

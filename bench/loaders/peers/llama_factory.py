@@ -64,10 +64,10 @@ class Loader(Padded):
         return self._given
 
 
-def prepare(asked: Asked) -> int:
+def prepare(asked: Asked) -> dict[str, Any]:
     """Make the Arrow files that its `load_dataset` makes at the first start; give their bytes."""
     load_dataset("json", data_files=[str(_file_in_its_folder(asked))], split="train", cache_dir=_cache(asked))
-    return folder_bytes(Path(_cache(asked)))
+    return {"disk_bytes": folder_bytes(Path(_cache(asked)))}
 
 
 def _arguments(asked: Asked) -> dict[str, Any]:

@@ -39,12 +39,12 @@ class Loader(Padded):
         return self._loader.state_dict()
 
 
-def prepare(asked: Asked) -> int:
+def prepare(asked: Asked) -> dict[str, Any]:
     """Write the shards; give their bytes."""
     with MDSWriter(out=str(_shards(asked)), columns={"messages": "json"}) as writer, open(asked.file, "rb") as file:
         for line in file:
             writer.write(json.loads(line))
-    return folder_bytes(_shards(asked))
+    return {"disk_bytes": folder_bytes(_shards(asked))}
 
 
 def _shards(asked: Asked) -> Path:

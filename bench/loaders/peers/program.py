@@ -72,11 +72,11 @@ class Padded:
             yield ids[mask.bool()].numpy().tobytes()
 
 
-def run(system: str, loader: Callable[[Asked], Loader], prepare: Callable[[Asked], int] | None = None) -> None:
+def run(system: str, loader: Callable[[Asked], Loader], prepare: Callable[[Asked], dict[str, Any]] | None = None) -> None:
     asked = _arguments()
     tell("imported", system=system)
     if asked.way == "prepare":
-        tell("prepared", disk_bytes=prepare(asked) if prepare else 0)
+        tell("prepared", **(prepare(asked) if prepare else {"disk_bytes": 0}))
     elif asked.way == "read":
         _read(asked, loader(asked))
     elif asked.way == "whole":
