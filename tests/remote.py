@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -154,6 +155,9 @@ class Bucket:
 
     def put(self, path: str, content: bytes, *, prefix: str = "team") -> None:
         self._client.put_object(Bucket=BUCKET, Key=f"{prefix}/{path}", Body=content)
+
+    def upload(self, path: str, file: Path, *, prefix: str = "team") -> None:
+        self._client.upload_file(str(file), BUCKET, f"{prefix}/{path}")
 
     def delete(self, path: str, *, prefix: str = "team") -> None:
         self._client.delete_object(Bucket=BUCKET, Key=f"{prefix}/{path}")

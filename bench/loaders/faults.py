@@ -26,7 +26,7 @@ import orjson
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench" / "loaders" / "peers")]
 
-from run import PEERS, WORK, Peer, Place, system_of  # noqa: E402
+from side_by_side import PEERS, WORK, Peer, Place, system_of  # noqa: E402
 from watching import Seen  # noqa: E402
 
 from bench.generate import iter_rows  # noqa: E402

@@ -6,6 +6,7 @@ digests and notes where rows begin.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +18,28 @@ from program import Asked, folder_bytes, run
 
 import core.data.ahead.__main__  # noqa: F401 - what the read-ahead process imports
 from core.data.pipeline.opening import open_stream
-from core.data.spec import Batch, MixtureEntry, Position, SourceSpec, StreamSpec
+from core.data.shards import OpenPlaces
+from core.data.spec import (
+    Batch,
+    MixtureEntry,
+    Place,
+    Places,
+    Position,
+    ShardSpec,
+    SourceSpec,
+    StreamSpec,
+    layout_for,
+)
 
 
 class Loader:
     def __init__(self, asked: Asked) -> None:
-        source = SourceSpec.of_file("rows", asked.file, str(_index(asked)), "chat")
+        source, places = _source(asked)
         self._stream = open_stream(StreamSpec(
             (source,), (MixtureEntry(1, (1.0,)),), seed=asked.seed, epochs=1, batch_size=asked.batch,
             max_length=asked.max_length, micro_batch_tokens=8192, tokenizer_path=asked.tokenizer, tokenizer_digest="",
             on_bad_row="skip",
-        ))
+        ), places)
         self._position: Position | None = None
 
     def restore(self, state: Any) -> None:
@@ -57,6 +69,20 @@ def prepare(asked: Asked) -> dict[str, Any]:
     report = build_index(Path(asked.file), _index(asked))
     faults = [f"{Path(asked.file).name}: {fault.message}" for fault in report.faults[:3]]
     return {"disk_bytes": folder_bytes(_index(asked)), "good": report.good, "faults": faults}
+
+
+def _source(asked: Asked) -> tuple[SourceSpec, Places]:
+    """The registered file; one at an address `s3://bucket/name` is read from there, by the index made of the same bytes."""
+    if not asked.file.startswith("s3://"):
+        return SourceSpec.of_file("rows", asked.file, str(_index(asked)), "chat"), Places()
+    root, _, path = asked.file.rpartition("/")
+    options = {"endpoint_url": os.environ["S3_ENDPOINT"], "key": os.environ["AWS_ACCESS_KEY_ID"],
+               "secret": os.environ["AWS_SECRET_ACCESS_KEY"]}
+    places = Places({"bucket": Place("bucket", root, options)}, str(Path(asked.work) / "cache"), 64 << 20)
+    with OpenPlaces(places) as opened:
+        stat = opened.stat("bucket", path)
+    shard = ShardSpec(path, str(_index(asked)), "", place="bucket", bytes=stat.size, tag=stat.tag)
+    return SourceSpec("rows", (shard,), "chat", "", layout=layout_for([shard])), places
 
 
 def _index(asked: Asked) -> Path:

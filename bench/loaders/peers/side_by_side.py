@@ -1,6 +1,6 @@
 """Measure the peers: register, first batch, speed, memory, disk, and going on at 90 %, each in its own environment.
 
-    python bench/loaders/peers/run.py --environments DIR [--tokenizer DIR] [--megabytes 200 1000] [--runs 5]
+    python bench/loaders/peers/side_by_side.py --environments DIR [--tokenizer DIR] [--megabytes 200 1000] [--runs 5]
         [--peers headrace huggingface mosaic llamafactory everything]
         [--parts preparation speed resume exactness] [--keep]
 
@@ -68,9 +68,11 @@ class Place:
     def run(self, peer: Peer, way: str, *options: str) -> Seen:
         work = self.work(peer)
         work.mkdir(parents=True, exist_ok=True)
-        python = self.environments / peer.environment / "bin" / "python" if peer.environment else sys.executable
-        return watch([str(python), str(FOLDER / peer.program), way, str(self.file), "--tokenizer", str(self.tokenizer),
-                      "--work", str(work), "--batch", str(BATCH), "--workers", str(peer.workers), *options])
+        return watch([str(self.python(peer)), str(FOLDER / peer.program), way, str(self.file), "--work", str(work),
+                      "--tokenizer", str(self.tokenizer), "--batch", str(BATCH), "--workers", str(peer.workers), *options])
+
+    def python(self, peer: Peer) -> Path:
+        return self.environments / peer.environment / "bin" / "python" if peer.environment else Path(sys.executable)
 
     def work(self, peer: Peer) -> Path:
         return WORK / "peers" / f"{self.file.stem}-{Path(peer.program).stem}"
@@ -79,7 +81,7 @@ class Place:
 def main() -> None:
     asked = _arguments()
     for megabytes in asked.megabytes:
-        place = _place(asked, megabytes)
+        place = place_of(asked, megabytes)
         try:
             for name in asked.peers:
                 if PEERS[name].has_preparation:
@@ -94,12 +96,12 @@ def main() -> None:
                 place.file.unlink()
                 shutil.rmtree(WORK / "peers", ignore_errors=True)
     if "exactness" in asked.parts:
-        place = _place(asked, 10)
+        place = place_of(asked, 10)
         for name in asked.peers:
             keep(_exactness(PEERS[name], place))
 
 
-def _place(asked: argparse.Namespace, megabytes: int) -> Place:
+def place_of(asked: argparse.Namespace, megabytes: int) -> Place:
     size = f"{megabytes // 1000} GB" if megabytes >= 1000 else f"{megabytes} MB"
     file = WORK / f"{megabytes}.jsonl"
     if not file.exists():
