@@ -22,6 +22,7 @@ from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.devices.discovery import find_devices
 from core.errors import HeadraceError
+from core.places import places_of
 from core.settings import Settings
 from core.signals.server import find_binary
 
@@ -38,7 +39,7 @@ class Finding:
 
 
 def doctor(home: Home = None, as_json: Json = False) -> None:
-    """Look at Python, the home, the database, Redis, the disk and the devices. Exit code 1 when something must be mended."""
+    """Look at Python, the home, the database, Redis, the disk, the places and the devices. Exit code 1 when something must be mended."""
     findings = examine(settings_for(home))
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -52,8 +53,8 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 def examine(settings: Settings) -> list[Finding]:
     """Look at one thing after another; one that cannot be looked at is itself a finding."""
     looks: dict[str, Callable[[Settings], Finding]] = {
-        "python": _python, "home": _home, "database": _database, "redis": _redis, "disk": _disk, "device": _device,
-        "training": _training,
+        "python": _python, "home": _home, "database": _database, "redis": _redis, "disk": _disk, "places": _places,
+        "device": _device, "training": _training,
     }
     findings = []
     for about, look in looks.items():
@@ -115,6 +116,13 @@ def _disk(settings: Settings) -> Finding:
         return Finding("disk", "fault", f"{size(free)} free at {settings.storage_root}, below HEADRACE_MIN_FREE_BYTES "
                                         f"({size(settings.min_free_bytes)}), so uploads are refused; free some space")
     return Finding("disk", "ok", f"{size(free)} free at {settings.storage_root}")
+
+
+def _places(settings: Settings) -> Finding:
+    """What the file says; whether a place answers is seen when data is registered from it."""
+    named = places_of(settings).by_name
+    told = ", ".join(f"{name} ({place.kind})" for name, place in sorted(named.items()))
+    return Finding("places", "ok", told or "none named; clients upload their rows")
 
 
 def _device(settings: Settings) -> Finding:

@@ -31,6 +31,7 @@ from core.db import migrate
 from core.db.session import Ledger
 from core.devices.discovery import find_devices
 from core.jobs import claims
+from core.places import places_of
 from core.projects.service import list_keys
 from core.settings import Settings
 from core.signals import server as redis_server
@@ -59,6 +60,7 @@ def serve(
     settings = settings_for(home, host=host, port=port)
     settings = settings.model_copy(update={"port": take_port(settings.host, settings.port)})
     make_home(settings.home)
+    places_of(settings)  # a mistake in the operator's file ends the start, not the first job that names a place
     with hold_home(settings.home):
         migrate.migrate(settings.sql_url)
         ledger = Ledger(settings.sql_url, durability="NORMAL", pool_size=2)

@@ -23,8 +23,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.data.spec import Place, Places
-from core.errors import ConfigurationError, InvalidValue, shown
+from core.errors import ConfigurationError, InvalidValue, Unavailable, shown
+from core.logs import get_log
 from core.settings import Settings
+
+log = get_log(__name__)
 
 FILE_NAME = "places.toml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -62,6 +65,16 @@ def read_places(path: Path, environment: Mapping[str, str]) -> dict[str, Place]:
         raise ConfigurationError(f"the places' file {path} has {shown(next(iter(told), 'places'))} where tables "
                                  "[places.NAME] are expected")
     return {name: _place(name, entry, environment) for name, entry in entries.items()}
+
+
+def open_to_clients(settings: Settings) -> Places:
+    """The places as clients may name them; raises Unavailable for a file at fault, which is the operator's alone to read."""
+    try:
+        return places_of(settings)
+    except ConfigurationError as error:
+        log.error("places.unreadable", cause=error.message)
+        raise Unavailable("the operator's file of places is at fault, so none can be named; tell the operator, whose log says "
+                          "what", code="places_unavailable", retry_after_seconds=30) from error
 
 
 def get_place(places: Places, name: str, *, param: str = "place") -> Place:

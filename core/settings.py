@@ -57,10 +57,10 @@ class Settings(BaseSettings):
     keep_checkpoints: int = Field(3, ge=1, description="Recovery points and old attempts' checkpoints kept on disk per job.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")
 
-    @field_validator("home")
+    @field_validator("home", "places")
     @classmethod
-    def home_is_absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+    def path_is_absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().resolve() if value is not None else None
 
     @field_validator("database_url")
     @classmethod
