@@ -39,7 +39,7 @@ class Finding:
 
 
 def doctor(home: Home = None, as_json: Json = False) -> None:
-    """Look at Python, the home, the database, Redis, the disk, the places and the devices. Exit code 1 when something must be mended."""
+    """Look at Python, home, database, Redis, disk, places and devices. Exit code 1 when something must be mended."""
     findings = examine(settings_for(home))
     if as_json:
         print_json([asdict(finding) for finding in findings])

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     keep_checkpoints: int = Field(3, ge=1, description="Recovery points and old attempts' checkpoints kept on disk per job.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")
 
+    @field_validator("places", mode="before")
+    @classmethod
+    def empty_is_absent(cls, value: object) -> object:
+        return value or None
+
     @field_validator("home", "places")
     @classmethod
     def path_is_absolute(cls, value: Path | None) -> Path | None:

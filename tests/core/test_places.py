@@ -76,6 +76,11 @@ def test_a_home_without_a_file_has_no_places_and_a_named_file_must_be_there(tmp_
         places_of(Settings(home=tmp_path, places=tmp_path / "gone.toml"))
 
 
+def test_an_empty_setting_names_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HEADRACE_PLACES", "")
+    assert places_of(Settings(home=tmp_path)).by_name == {}
+
+
 def test_the_homes_file_is_read_anew_each_time(tmp_path: Path):
     settings = Settings(home=tmp_path)
     (tmp_path / "places.toml").write_text('[places.a]\nurl = "file:///a"')
