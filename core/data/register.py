@@ -1,4 +1,4 @@
-"""Register a file: `python -m core.data.register PATH INDEX_PATH [--shape SHAPE] [--columns JSON]`.
+"""Register a file: `python -m core.data.register PATH INDEX_PATH [--name NAME] [--shape SHAPE] [--columns JSON] …`.
 
 Writes the index and tells on standard output, one JSON object a line: `{"bytes_done": …, "bytes": …}` about four times a
 second, and last `{"report": …}` (exit code 0) or `{"error": {"code": …, "message": …}}` (exit code 3). It runs as a
@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from core.data.index import build_index
+from core.data.index.opening import MOST_TEXT_BYTES
 from core.data.shapes import ASKED
 from core.errors import DataError, HeadraceError
 
@@ -33,10 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("index_path", type=Path)
     parser.add_argument("--shape", choices=ASKED, default=None, help="found by the first rows when not given")
     parser.add_argument("--columns", type=orjson.loads, default=None, help="JSON: which field each part is read from")
+    parser.add_argument("--name", default=None, help="what people call the file; its ending may tell what it is")
+    parser.add_argument("--frames", type=Path, default=None, help="where rows go that cannot be read from the file itself")
+    parser.add_argument("--sha256", default=None, help="digest of the file, when it is known already")
+    parser.add_argument("--most-text-bytes", type=int, default=MOST_TEXT_BYTES, help="what a compressed file may unpack to")
     asked = parser.parse_args(arguments)
     _limit_memory()
     try:
-        report = build_index(asked.path, asked.index_path, shape=asked.shape, columns=asked.columns,
+        report = build_index(asked.path, asked.index_path, name=asked.name, frames_path=asked.frames, shape=asked.shape,
+                             columns=asked.columns, sha256=asked.sha256, most_text_bytes=asked.most_text_bytes,
                              on_progress=_Progress(asked.path))
     except (HeadraceError, OSError, MemoryError) as error:
         _tell({"error": _described(error)})

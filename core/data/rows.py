@@ -6,6 +6,7 @@ then its form by the same rules. What does not hold is a `BadRow`, which names t
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -14,19 +15,22 @@ import xxhash
 
 from core.data.index import DatasetIndex, RowFault, ShardIndex, parse_object
 from core.data.shapes import RowShape, open_shape, unknown_shape
-from core.data.sources import Shard, open_places, open_shard
-from core.data.spec import Places, Row, RowRef, ShardSpec, SourceSpec
+from core.data.sources import ParquetRows, Shard, open_places, open_rows
+from core.data.spec import Places, Row, RowRef, SourceSpec
 from core.errors import DataError
 
 if TYPE_CHECKING:
     from core.data.shards import OpenPlaces
 
+MOST_OPEN = 512
+"""Shards that are held open at a time."""
+
 
 class BadRow(DataError):
     """A row that cannot be used: it breaks a rule, or it changed since it was registered."""
 
-    def __init__(self, ref: RowRef, *, file: str, line: int, reason: str, code: str) -> None:
-        super().__init__(f"{file}, line {line:,}: {reason}", code=code)
+    def __init__(self, ref: RowRef, *, file: str, line: int, reason: str, code: str, unit: str = "line") -> None:
+        super().__init__(f"{file}, {unit} {line:,}: {reason}", code=code)
         self.ref = ref
         self.file = file
         self.line = line
@@ -36,11 +40,6 @@ class BadRow(DataError):
 def open_index(spec: SourceSpec) -> DatasetIndex:
     """Map what was noted of a source's shards; raise DataError for an index that cannot be used."""
     return DatasetIndex.open(*(shard.index_path for shard in spec.shards))
-
-
-def _shape_of(shard: ShardIndex) -> RowShape | None:
-    """The shape that a shard's rows were checked by; None for a shard without a row that has any."""
-    return open_shape(shard.report.shape) if shard.report.shape else None
 
 
 class RowReader:
@@ -59,20 +58,20 @@ class RowReader:
             self._shapes = tuple(tuple(map(_shape_of, index.shards)) for index in self.indexes)
             if any(shard.place is not None for spec in self._specs for shard in spec.shards):
                 self._places = self._open.enter_context(open_places(places or Places()))
-            self._shards = tuple(tuple(self._opened(shard, spec.name) for shard in spec.shards) for spec in self._specs)
+            self._shelf = self._open.enter_context(_Shelf(self._specs, self._places))
         except BaseException:
             self._open.close()
             raise
 
     def read(self, ref: RowRef) -> Row:
         """Read and check one row; raise BadRow when it cannot be used."""
-        index = self.indexes[ref.source]
-        shard, raw = self._bytes(ref)
+        number, raw = self._bytes(ref)
+        index = self.indexes[ref.source].shards[number]
         digest = xxhash.xxh3_64_intdigest(raw)
-        if digest & 0xFFFF != index.hash(ref.row):
+        if digest & 0xFFFF != self.indexes[ref.source].hash(ref.row):
             raise self._bad(ref, "the row changed after the data set was registered; register it again", "row_changed")
         try:
-            value, shape = parse_object(raw, index.shards[shard].report.layout), self._shapes[ref.source][shard]
+            value, shape = parse_object(raw, index.report.layout, index.report.header), self._shapes[ref.source][number]
             if shape is None:
                 raise unknown_shape(value)
             return Row(ref, shape.canonical(value), digest)
@@ -82,7 +81,8 @@ class RowReader:
     def stored(self, ref: RowRef) -> dict[str, Any]:
         """Give the fields of a good row as its file has them."""
         shard, raw = self._bytes(ref)
-        return parse_object(raw, self.indexes[ref.source].shards[shard].report.layout)
+        report = self.indexes[ref.source].shards[shard].report
+        return parse_object(raw, report.layout, report.header)
 
     def read_many(self, refs: Sequence[RowRef]) -> list[Row | BadRow]:
         """Read rows in the order asked for, with the BadRow itself in the place of one that cannot be used."""
@@ -106,21 +106,21 @@ class RowReader:
     def __exit__(self, *details: object) -> None:
         self.close()
 
-    def _opened(self, shard: ShardSpec, source: str) -> Shard:
-        return self._open.enter_context(open_shard(shard, source=source, places=self._places))
-
     def _expect(self, refs: Sequence[RowRef]) -> None:
         """Have the remote ones fetched together: waiting for each in turn would cost a round trip a row."""
         for ref in refs:
-            shard, start, end = self.indexes[ref.source].span(ref.row)
-            expect = getattr(self._shards[ref.source][shard], "expect", None)
+            number, row = self.indexes[ref.source].place(ref.row)
+            expect = getattr(self._shelf.take(ref.source, number), "expect", None)
             if expect is not None:
-                expect([(start, end)])
+                expect([self.indexes[ref.source].shards[number].span(row)])
 
     def _bytes(self, ref: RowRef) -> tuple[int, bytes]:
         """A row's shard, and its bytes."""
-        shard, start, end = self.indexes[ref.source].span(ref.row)
-        return shard, self._shards[ref.source][shard].read(start, end)
+        number, row = self.indexes[ref.source].place(ref.row)
+        shard = self._shelf.take(ref.source, number)
+        if isinstance(shard, ParquetRows):
+            return number, shard.row(row)
+        return number, shard.read(*self.indexes[ref.source].shards[number].span(row))
 
     def _read_or_tell(self, ref: RowRef) -> Row | BadRow:
         try:
@@ -130,4 +130,47 @@ class RowReader:
 
     def _bad(self, ref: RowRef, reason: str, code: str) -> BadRow:
         file, line = self.where(ref)
-        return BadRow(ref, file=file, line=line, reason=reason, code=code)
+        unit = self.indexes[ref.source].shards[self.indexes[ref.source].place(ref.row)[0]].report.unit
+        return BadRow(ref, file=file, line=line, reason=reason, code=code, unit=unit)
+
+
+class _Shelf:
+    """The shards that are open: all of them, or where there are very many those that were read last."""
+
+    def __init__(self, specs: Sequence[SourceSpec], places: OpenPlaces | None) -> None:
+        self._specs, self._places = specs, places
+        self._open: OrderedDict[tuple[int, int], Shard | ParquetRows] = OrderedDict()
+        try:
+            for source, spec in enumerate(specs):
+                for number in range(len(spec.shards)):
+                    if len(self._open) < MOST_OPEN:
+                        self.take(source, number)
+        except BaseException:
+            self.close()
+            raise
+
+    def take(self, source: int, number: int) -> Shard | ParquetRows:
+        found = self._open.get((source, number))
+        if found is None:
+            spec = self._specs[source]
+            found = self._open[source, number] = open_rows(spec.shards[number], source=spec.name, places=self._places)
+            if len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+        elif len(self._open) == MOST_OPEN:
+            self._open.move_to_end((source, number))
+        return found
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+
+def _shape_of(shard: ShardIndex) -> RowShape | None:
+    """The shape that a shard's rows were checked by; None for a shard without a row that has any."""
+    return open_shape(shard.report.shape) if shard.report.shape else None

@@ -5,15 +5,16 @@
 rules for a row (`parse_row`), which the reading room applies again, and `scan_offsets`, the pass without the checks.
 """
 
-from core.data.index.build import build_index
+from core.data.index.build import build_index, index_file
 from core.data.index.dataset import DatasetIndex
+from core.data.index.decoding import Layout
 from core.data.index.duplicates import Duplicates
 from core.data.index.lines import scan_offsets
 from core.data.index.opened import ShardIndex
 from core.data.index.report import Fault, IndexReport, LengthStatistics
-from core.data.index.rules import Layout, RowFault, parse_object, parse_row
+from core.data.index.rules import RowFault, parse_object, parse_row
 
 __all__ = [
     "DatasetIndex", "Duplicates", "Fault", "IndexReport", "Layout", "LengthStatistics", "RowFault", "ShardIndex", "build_index",
-    "parse_object", "parse_row", "scan_offsets",
+    "index_file",     "parse_object", "parse_row", "scan_offsets",
 ]

@@ -8,17 +8,17 @@ that a file of nothing but faults costs little more than a good one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 import xxhash
 
+from core.data.index.decoding import Layout, Parse, open_parser
 from core.data.index.duplicates import DuplicateCount
 from core.data.index.lines import MAX_ROW_BYTES, Block
 from core.data.index.report import Fault
-from core.data.index.rules import Layout, broken_row, code_of_broken, not_an_object, too_long
+from core.data.index.rules import broken_row, code_of_broken, not_an_object, too_long
 from core.data.shapes import MOST_TRIED, RowFault, RowShape, find_shape, unknown_shape
 
 FAULTS_SHOWN = 100
@@ -30,7 +30,7 @@ HOPELESS_ROWS = 1_000_000
 class RowChecker:
     """Counts rows and faults over the blocks of one file. `candidates` are the shapes that its rows may have."""
 
-    def __init__(self, candidates: Sequence[RowShape], layout: Layout) -> None:
+    def __init__(self, candidates: Sequence[RowShape], layout: Layout, *, unit: str = "line") -> None:
         self.shape: RowShape | None = candidates[0] if len(candidates) == 1 else None
         self.layout: Layout = layout
         self.rows = 0
@@ -40,16 +40,23 @@ class RowChecker:
         self.duplicates = DuplicateCount()
         self._candidates = candidates
         self._named = candidates[0] if len({shape.name for shape in candidates}) == 1 else None
-        self._parse: Callable[[bytes], Any] = _text if layout == "lines" else orjson.loads
+        self.header: tuple[str, ...] | None = None
+        self._parse: Parse = open_parser(layout)
+        self._unit = unit
 
     @property
     def is_hopeless(self) -> bool:
         return self.faulty >= HOPELESS_ROWS and self.faulty * 10 > self.rows * 9
 
+    def take_header(self, header: tuple[str, ...]) -> None:
+        """Say what the columns of the records are called."""
+        self.header = header
+        self._parse = open_parser(self.layout, header)
+
     def check(self, block: Block) -> tuple[np.ndarray, list[int]]:
         """Give the hash of each row of the block (uint64), and the numbers of its faulty rows."""
         if block.is_too_long:
-            self._note(int(block.lines[0]), too_long(int(block.ends[0] - block.starts[0])))
+            self._note(int(block.lines[0]), too_long(int(block.ends[0] - block.starts[0]), self.layout))
             self.rows += 1
             return np.zeros(1, np.uint64), [self.rows - 1]
         spans = list(zip((block.starts - block.base).tolist(), (block.ends - block.base).tolist(), strict=True))
@@ -88,11 +95,15 @@ class RowChecker:
                     self._note_broken(int(block.lines[len(hashes) - 1]), raw, error)
                     faulty.append(len(hashes) - 1)
                     continue
+                except RowFault as fault:
+                    self._note(int(block.lines[len(hashes) - 1]), fault)
+                    faulty.append(len(hashes) - 1)
+                    continue
                 if fits(value):
                     continue
                 fault = self._fault_of(value)
             else:
-                fault = too_long(end - start)
+                fault = too_long(end - start, self.layout)
             if fault:
                 self._note(int(block.lines[len(hashes) - 1]), fault)
                 faulty.append(len(hashes) - 1)
@@ -116,7 +127,7 @@ class RowChecker:
         for start, end in spans:
             try:
                 value = self._parse(bytes(block.buffer[start:end])) if end - start <= MAX_ROW_BYTES else None
-            except (ValueError, MemoryError):
+            except (ValueError, MemoryError, RowFault):
                 continue
             if isinstance(value, dict) and any(shape.has_fields(value) for shape in self._candidates):
                 rows.append(value)
@@ -140,12 +151,8 @@ class RowChecker:
     def _tell(self, line: int, fault: RowFault) -> None:
         self.fault_counts[fault.code] += 1
         if len(self.faults) < FAULTS_SHOWN or not line:
-            where = f"line {line:,}: " if line else ""
+            where = f"{self._unit} {line:,}: " if line else ""
             self.faults.append(Fault(line, fault.code, f"{where}{fault.message}", fault.reason, fault.remedy))
-
-
-def _text(raw: bytes) -> dict[str, str]:
-    return {"text": raw.decode()}
 
 
 def _never(_row: object) -> bool:

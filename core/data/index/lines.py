@@ -3,6 +3,8 @@
 The file is read in chunks of `CHUNK_BYTES`; numpy finds the line feeds. A line that a chunk cuts in two is carried into
 the next. A line longer than `MAX_ROW_BYTES` is not kept in memory: it is passed over and given as a row without bytes.
 
+A record of CSV is a row too (`records.py` finds its end): then a row may take several lines.
+
 What counts as a line: only `\\n` ends one, and a `\\r` before it belongs to the ending; a byte order mark at the start of
 the file belongs to nothing; a line of spaces, tabs and carriage returns alone is blank and is no row.
 Cost: about 0.25 s for 1 GB of 2 KB rows in the page cache.
@@ -13,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
+
+from core.data.index.records import LineEnds, RecordEnds
+from core.data.sources.readable import Readable, fill
 
 CHUNK_BYTES = 4 << 20
 MAX_ROW_BYTES = 16 << 20
@@ -23,14 +27,8 @@ MAX_ROW_BYTES = 16 << 20
 MAX_BLOCK_ROWS = 1 << 15
 """So that a chunk of nothing but tiny rows costs no more memory behind this room than an ordinary one."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_LINE_FEED, _CARRIAGE_RETURN = 10, 13
+_CARRIAGE_RETURN = 13
 _IS_BLANK = np.isin(np.arange(256), np.frombuffer(b" \t\r", np.uint8))
-
-
-class Readable(Protocol):
-    """What is read from: a raw file, or bytes in memory."""
-
-    def readinto(self, buffer: memoryview, /) -> int | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,7 @@ class Block:
     ends: np.ndarray
     """int64, shape (rows,): where each row ends in the file, its line ending left out."""
     lines: np.ndarray
-    """int64, shape (rows,): line number of each row, from 0, blank lines counted."""
+    """int64, shape (rows,): number of the line that each row starts in, from 0, blank lines counted."""
 
     @property
     def is_too_long(self) -> bool:
@@ -71,46 +69,58 @@ def scan_offsets(path: Path) -> np.ndarray:
 
 def iter_blocks(
     file: Readable, count: LineCount, *, on_chunk: Callable[[memoryview], object] | None = None,
-    chunk_bytes: int = CHUNK_BYTES, max_row_bytes: int = MAX_ROW_BYTES,
+    chunk_bytes: int = CHUNK_BYTES, max_row_bytes: int = MAX_ROW_BYTES, delimiter: bytes | None = None,
 ) -> Iterator[Block]:
-    """Give the rows of a file from its start, block by block; `on_chunk` sees every byte once, in order."""
+    """Give the rows of a file from its start, block by block; `on_chunk` sees every byte once, in order.
+
+    With a delimiter, rows are records of CSV.
+    """
+    find_ends = LineEnds() if delimiter is None else RecordEnds(delimiter)
+    chunk_bytes = max(chunk_bytes, len(_BYTE_ORDER_MARK))
     memory = memoryview(bytearray(max_row_bytes + chunk_bytes))
     array = np.frombuffer(memory, np.uint8)
     held = 0  # bytes of an unfinished line, at the start of the memory
     passed = 0  # bytes of an unfinished line that is too long to be held
-    while read := file.readinto(memory[held : held + chunk_bytes]) or 0:
+    mark = 0  # bytes of the byte order mark
+    while read := fill(file, memory[held : held + chunk_bytes]):
         if on_chunk:
             on_chunk(memory[held : held + read])
         base, filled = count.bytes - held, held + read
         count.bytes += read
-        feeds = np.flatnonzero(array[held:filled] == _LINE_FEED) + held
-        first = 0
+        if count.bytes == read and memory[:3] == _BYTE_ORDER_MARK:
+            mark = 3
+        first = mark if base == 0 else 0
+        new = max(held, first)
+        feeds, lines = find_ends(array[new:filled])
+        feeds = feeds + new
         if passed and len(feeds):
-            yield _long_row(count, base - passed, base + int(feeds[0]))
-            first, passed, feeds = int(feeds[0]) + 1, 0, feeds[1:]
+            yield _long_row(count, base - passed, base + int(feeds[0]), int(lines[0]))
+            first, passed, feeds, lines = int(feeds[0]) + 1, 0, feeds[1:], lines[1:]
         if len(feeds):
-            yield from _block(memory, array, base, first, feeds, count)
+            yield from _block(memory, array, base, first, feeds, lines, count)
             first = int(feeds[-1]) + 1
         held = filled - first
         memory[:held] = memory[first:filled]
         if passed or held > max_row_bytes:
             passed, held = passed + held, 0
     if passed:
-        yield _long_row(count, count.bytes - passed, count.bytes)
+        yield _long_row(count, count.bytes - passed, count.bytes, count.lines + 1)
     elif held:
-        yield from _block(memory, array, count.bytes - held, 0, np.array([held]), count)
+        first = mark if count.bytes == held else 0
+        yield from _block(memory, array, count.bytes - held, first, np.array([held]), np.array([count.lines + 1]), count)
 
 
 def _block(
-    memory: memoryview, array: np.ndarray, base: int, first: int, feeds: np.ndarray, count: LineCount
+    memory: memoryview, array: np.ndarray, base: int, first: int, feeds: np.ndarray, ended: np.ndarray, count: LineCount
 ) -> Iterator[Block]:
-    """Give the rows that end at the line feeds, the blank ones left out; `first` is where the first line starts."""
-    if base + first == 0 and bytes(memory[:3]) == _BYTE_ORDER_MARK:
-        first = 3
+    """Give the rows that end at the line feeds, the blank ones left out.
+
+    `first` is where the first one starts; `ended` says how many lines have ended with each.
+    """
     starts = np.concatenate([np.array([first]), feeds[:-1] + 1])
     ends = feeds - ((feeds > starts) & (array[feeds - 1] == _CARRIAGE_RETURN))
-    lines = np.arange(count.lines, count.lines + len(feeds))
-    count.lines += len(feeds)
+    lines = np.concatenate([np.array([count.lines]), ended[:-1]])
+    count.lines = int(ended[-1])
     full = _are_full(array, starts, ends)
     if not full.all():
         starts, ends, lines = starts[full], ends[full], lines[full]
@@ -130,6 +140,6 @@ def _are_full(array: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.nda
     return full
 
 
-def _long_row(count: LineCount, start: int, end: int) -> Block:
-    count.lines += 1
-    return Block(memoryview(b""), start, np.array([start]), np.array([end]), np.array([count.lines - 1]))
+def _long_row(count: LineCount, start: int, end: int, ended: int) -> Block:
+    line, count.lines = count.lines, ended
+    return Block(memoryview(b""), start, np.array([start]), np.array([end]), np.array([line]))

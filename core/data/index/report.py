@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from core.data.index.decoding import Layout
 from core.data.index.duplicates import Duplicates
-from core.data.index.rules import Layout
-from core.data.spec import RowFormat
+from core.data.spec import RowFormat, ShardKind
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,24 @@ class IndexReport:
     duplicates: Duplicates = field(default_factory=Duplicates)
     is_whole: bool = True
     """False when the pass ended early, since nearly all rows are faulty."""
+    kind: ShardKind = "lines"
+    """How rows are read from the file, or from its frames."""
+    file_kind: str = "jsonl"
+    """What the file is, as its name would end: jsonl, json, csv.gz …"""
+    file_bytes: int = 0
+    """Of the file as it is; `bytes` counts its text."""
+    header: tuple[str, ...] = ()
+    """Names of the columns of CSV."""
+    converted_bytes: int | None = None
+    """Of the frames that the file was turned into; None where rows are read from the file itself."""
+    seconds: float = 0.0
+    """What the pass took."""
+
+    @property
+    def unit(self) -> str:
+        """What `line` counts: lines of the file, or the elements of a list, or the rows of Parquet."""
+        content = self.file_kind.partition(".")[0]
+        return {"json": "element", "parquet": "row"}.get(content, "line")
 
     @property
     def good(self) -> int:
@@ -77,7 +95,7 @@ class IndexReport:
         faults = tuple(Fault(**fault) for fault in told["faults"])
         return cls(**{
             **told, "faults": faults, "lengths": LengthStatistics(**{**lengths, "histogram": histogram}),
-            "duplicates": Duplicates(**told.get("duplicates") or {}),
+            "duplicates": Duplicates(**told.get("duplicates") or {}), "header": tuple(told.get("header") or ()),
         })
 
 

@@ -5,30 +5,27 @@ Two steps: bytes become an object (here), and the object a canonical value by th
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
+from core.data.index.decoding import DELIMITERS, Layout, open_parser
 from core.data.index.lines import MAX_ROW_BYTES
 from core.data.shapes import RowFault, RowShape, kind_of
 
 __all__ = ["Layout", "RowFault", "broken_row", "code_of_broken", "not_an_object", "parse_object", "parse_row", "too_long"]
 
-Layout = Literal["jsonl", "lines"]
-"""How rows stand in a file: one JSON object a line, or one bare text a line."""
-
-
-def parse_row(raw: bytes, shape: RowShape, layout: Layout = "jsonl") -> dict[str, Any]:
+def parse_row(raw: bytes, shape: RowShape, layout: Layout = "jsonl", header: tuple[str, ...] = ()) -> dict[str, Any]:
     """Parse one row, check it by the rules of its shape and give its canonical value; raise RowFault."""
-    return shape.canonical(parse_object(raw, layout))
+    return shape.canonical(parse_object(raw, layout, header))
 
 
-def parse_object(raw: bytes, layout: Layout = "jsonl") -> dict[str, Any]:
+def parse_object(raw: bytes, layout: Layout = "jsonl", header: tuple[str, ...] = ()) -> dict[str, Any]:
     """Parse one row without the rules of a shape; raise RowFault with the reason and the remedy."""
     if len(raw) > MAX_ROW_BYTES:
-        raise too_long(len(raw))
+        raise too_long(len(raw), layout)
     try:
-        value = {"text": raw.decode()} if layout == "lines" else orjson.loads(raw)
+        value = open_parser(layout, header)(raw)
     except (ValueError, MemoryError) as error:
         raise broken_row(raw, error) from None
     if isinstance(value, dict):
@@ -36,9 +33,10 @@ def parse_object(raw: bytes, layout: Layout = "jsonl") -> dict[str, Any]:
     raise not_an_object(value)
 
 
-def too_long(length_bytes: int) -> RowFault:
+def too_long(length_bytes: int, layout: Layout = "jsonl") -> RowFault:
+    ending = "that every quote is closed" if layout in DELIMITERS else "that rows end with a line feed"
     return RowFault("row_too_long", f"the row has {length_bytes:,} bytes; at most {MAX_ROW_BYTES:,} are read",
-                    "split it into several rows, or check that rows end with a line feed")
+                    f"split it into several rows, or check {ending}")
 
 
 def not_an_object(value: Any) -> RowFault:

@@ -9,9 +9,15 @@ from core.errors import DataError
 
 
 class LocalShard:
-    def __init__(self, name: str, path: str) -> None:
+    def __init__(self, name: str, path: str, *, expected_bytes: int | None = None) -> None:
+        """Open a file; raise DataError when it is not there, or has not the size that is expected of it."""
         self.name = name
         self._descriptor = _open_for_reading(name, path)
+        found = os.fstat(self._descriptor).st_size
+        if expected_bytes is not None and found != expected_bytes:
+            self.close()
+            raise DataError(f"shard {name!r} has {found:,} bytes, and {expected_bytes:,} were registered; register it again, "
+                            "or put the old file back", code="shard_changed")
 
     def read(self, start: int, end: int) -> bytes:
         """Give the bytes from `start` up to `end`; raise DataError where the file is shorter."""

@@ -2,7 +2,8 @@ import subprocess
 import sys
 
 ROOMS = "core.data.register, core.data.rows, core.data.split, core.data.order, core.data.mixture"
-HEAVY = {"torch", "transformers", "pydantic", "sqlalchemy", "fastapi", "celery", "jinja2", "tokenizers"}
+HEAVY = {"torch", "transformers", "pydantic", "sqlalchemy", "fastapi", "celery", "jinja2", "tokenizers",
+         "pyarrow", "zstandard"}
 
 
 def test_rooms_that_read_rows_bring_nothing_heavy_along():
