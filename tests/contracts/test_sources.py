@@ -46,7 +46,7 @@ def test_the_same_content_gives_the_same_batches(kind: str, tmp_path: Path):
         folder.mkdir()
         source = registered_file(folder, f"rows.{each}", KINDS[each](rows))
         with open_stream(stream_spec(folder, source, epochs=2)) as stream:
-            batches.append([told(batch) for batch in stream.batches()])
+            batches.append([told(replace(batch, digest=0)) for batch in stream.batches()])
     assert batches[0] == batches[1]
 
 
