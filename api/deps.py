@@ -55,6 +55,7 @@ class Tenant:
 
     project_id: str
     organization_id: str
+    key_id: str
 
 
 async def parts_of(request: Request) -> Parts:
@@ -67,7 +68,7 @@ async def tenant_of(request: Request, _bearer: Annotated[object, Security(HTTPBe
     if caller.project_id is None or caller.organization_id is None:
         raise Forbidden("this is an admin key, which belongs to no project; use a project's key, made with "
                         "`headrace keys create NAME --project P`")
-    return Tenant(caller.project_id, caller.organization_id)
+    return Tenant(caller.project_id, caller.organization_id, caller.key_id)
 
 
 PartsDep = Annotated[Parts, Depends(parts_of)]

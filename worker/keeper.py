@@ -1,7 +1,8 @@
 """Keeping a run's lease: a thread that renews it and reads what is wanted of the job.
 
 It renews every third of the lease and reads the row every half second. While the ledger is away it goes on trying: the run is
-lost only when the ledger says so. What it learns stands in `wanted` and `is_lost`, for the supervisor's loop to look at.
+lost only when the ledger says so. What it learns stands in `wanted`, `pending` and `is_lost`, for the supervisor's loop
+to look at.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from core.errors import LeaseLost
 from core.jobs import claims
 from core.jobs.models import Job
 from core.logs import get_log
+from core.steering.repository import first_pending
 from worker.away import is_away
 
 log = get_log(__name__)
@@ -33,6 +35,8 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
         self.wanted: str | None = None
         """cancel or pause, as the row says; None when the run may go on."""
+        self.pending: int | None = None
+        """Number of the change of the mixture that waits for its step; None when none does."""
         self.is_lost = False
         """True once the ledger said that the run does not hold its job any more."""
 
@@ -64,3 +68,4 @@ class LeaseKeeper:
             if job is None or job.fence != self._fence or job.run_id != self._run_id:
                 raise LeaseLost(f"run {self._run_id} does not hold job {self._job_id} any more; its child is ended")
             self.wanted = job.wanted
+            self.pending = first_pending(session, self._job_id)

@@ -134,11 +134,13 @@ class ChildLink:
             time.sleep(seconds)
         return found
 
-    def send(self, command: Line) -> None:
-        """Send a command; a child that does not read, or is gone, changes nothing here."""
-        if len(self._unsent) < READ_BYTES:
+    def send(self, command: Line) -> bool:
+        """Send a command; False when it was not taken, since the child reads nothing. One that is gone changes nothing here."""
+        is_taken = len(self._unsent) < READ_BYTES
+        if is_taken:
             self._unsent += command.to_line()
         self._flush()
+        return is_taken
 
     def terminate(self) -> None:
         self._signal_group(signal.SIGTERM)

@@ -15,22 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
 from core.data.spec import StreamSpec
-from core.datasets.models import DatasetVersion
 from core.devices.models import Device
 from core.errors import ConfigurationError, RunRejected, Unavailable
 from core.events import service as events
 from core.jobs.models import Job, Run
 from core.jobs.repository import runs_of
-from core.jobs.stream_spec import build_streams, options_of, spec_of, version_ids
+from core.jobs.stream_spec import build_streams, options_of, spec_of
 from core.models.service import resolve_base
 from core.places import places_of
 from core.settings import Settings
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
+from core.steering.service import log_of, versions_of
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
 from worker.reports import Given
@@ -104,8 +103,8 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
         raise RunRejected(
             f"the folder of base model '{model.base.name}' ({model.base.folder}) is not there on this host; put it back, or "
             "add the model again", code="model_not_found", param="model")
-    train, validation = build_streams(job, _versions(session, job), artifacts=artifacts, base=model.base,
-                                      micro_batch_tokens=compute.micro_batch_tokens)
+    train, validation = build_streams(job, versions_of(session, job), log=log_of(session, job), artifacts=artifacts,
+                                      base=model.base, micro_batch_tokens=compute.micro_batch_tokens)
     return RunSpec(
         folder=str(artifacts.path(run.folder_key)),
         base_model=model.base.folder,
@@ -180,11 +179,6 @@ def write_spec(spec: RunSpec) -> Path:
     aside.write_bytes(orjson.dumps(spec.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
     os.replace(aside, path)
     return path
-
-
-def _versions(session: Session, job: Job) -> dict[str, DatasetVersion]:
-    found = session.scalars(select(DatasetVersion).where(DatasetVersion.id.in_(version_ids(job))))
-    return {version.id: version for version in found}
 
 
 def _lora(asked) -> LoraSpec:

@@ -8,6 +8,7 @@ dropped.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,9 @@ from core.errors import LeaseLost
 from core.events import service as events
 from core.jobs import claims
 from core.jobs.models import Job, Run
+from core.lineage import service as lineage
 from core.logs import get_log
+from core.steering import service as steering
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
 from worker.away import REST_SECONDS, is_away
@@ -36,6 +39,8 @@ from worker.reports import (
     Sampled,
     Saved,
     Started,
+    SteerCommitted,
+    SteerProposed,
     StepDone,
     Warned,
 )
@@ -56,11 +61,13 @@ class Scribe:
     """Writes one run's reports: `note` hands one over, `close` waits until all are written."""
 
     def __init__(self, ledger: Ledger, artifacts: Artifacts, *, job_id: str, run_id: str, fence: int,
-                 ring: Callable[[str], None], clock: Clock, keep_recovery: int = checkpoints.KEEP_RECOVERY) -> None:
+                 ring: Callable[[str], None], clock: Clock, keep_recovery: int = checkpoints.KEEP_RECOVERY,
+                 micro_batch_tokens: int = 0) -> None:
         self._ledger, self._artifacts = ledger, artifacts
         self._job_id, self._run_id, self._fence = job_id, run_id, fence
         self._ring, self._clock = ring, clock
-        self._keep_recovery = keep_recovery
+        self._keep_recovery, self._micro_batch_tokens = keep_recovery, micro_batch_tokens
+        self._answers: queue.SimpleQueue[SteerCommitted] = queue.SimpleQueue()
         self._waiting: list[Line] = []
         self._changed = threading.Condition()
         self._is_closed = False
@@ -82,6 +89,10 @@ class Scribe:
             self._waiting.append(report)
             if len(self._waiting) == 1 or self._is_due():  # the first one starts the wait for more, which is short
                 self._changed.notify()
+
+    def take_answers(self) -> list[SteerCommitted]:
+        """Give the answers to proposals that were committed since the last call."""
+        return [self._answers.get() for _ in range(self._answers.qsize())]
 
     def close(self, seconds: float | None = None) -> bool:
         """Take no more; wait until all is written, or the scribe gave up, at most so long. False while it still writes."""
@@ -132,15 +143,20 @@ class Scribe:
     def _write(self, batch: Sequence[Line]) -> None:
         saved = {id(r): self._verified_key(r) for r in batch if isinstance(r, Saved)}
         dropped: list[str] = []
+        answers: list[SteerCommitted] = []
         with self._ledger.write() as session:
             job, run = claims.hold(session, self._run_id, self._fence)
             for group in runs_of_steps(batch):
                 if isinstance(group, list):
                     self._write_steps(session, job, run, group)
+                elif isinstance(group, SteerProposed):
+                    answers.append(self._write_change(session, job, group))
                 elif isinstance(group, Saved):
                     dropped = self._write_saved(session, job, run, group, saved[id(group)])
                 else:
                     self._write_word(session, job, run, group)
+        for answer in answers:
+            self._answers.put(answer)
         self._ring(self._job_id)
         for key in dropped:
             self._artifacts.delete(key)
@@ -152,13 +168,22 @@ class Scribe:
 
     def _write_steps(self, session: Session, job: Job, run: Run, steps: list[StepDone]) -> None:
         events.append_metrics(session, job, [metrics_row(s, job.total_steps) for s in steps], now=self._clock())
+        lineage.record(session, job.id, [(s.step, s.rows_digest, s.row_losses) for s in steps])
         run.last_step = max(run.last_step, steps[-1].step)
+
+    def _write_change(self, session: Session, job: Job, proposed: SteerProposed) -> SteerCommitted:
+        """Let a change of the mixture hold from the step that the child proposes, before it trains that step."""
+        change = steering.place(session, job, proposed.number, proposed.from_step, now=self._clock())
+        if change.state != "held":
+            return SteerCommitted(proposed.number, None)
+        stream = steering.training_stream(session, job, artifacts=self._artifacts, micro_batch_tokens=self._micro_batch_tokens)
+        return SteerCommitted(proposed.number, stream.to_json())
 
     def _write_saved(self, session: Session, job: Job, run: Run, saved: Saved, key: str) -> list[str]:
         now = self._clock()
         checkpoints.record(session, job, run, step=saved.step, kind=saved.checkpoint, folder_key=key,
                            manifest_digest=saved.manifest_digest, bytes=saved.bytes, position=saved.position,
-                           metrics=dict(saved.metrics), now=now)
+                           metrics=dict(saved.metrics), seen=saved.seen or None, now=now)
         if saved.checkpoint != "recovery":
             events.append_message(session, job, code="checkpoint.saved", message=f"Checkpoint saved at step {saved.step}",
                                   data={"step": saved.step, "kind": saved.checkpoint}, now=now)

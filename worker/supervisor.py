@@ -40,6 +40,7 @@ from core.jobs.claims import Claim
 from core.jobs.stream_spec import options_of
 from core.logs import get_log
 from core.settings import Settings
+from core.steering.service import place_pending
 from core.storage.artifacts import Artifacts
 from worker.away import insist
 from worker.keeper import LeaseKeeper
@@ -49,6 +50,7 @@ from worker.reports import Failed, Finished, Given, Line, Ping, Stop, Stopped
 from worker.result import settle
 from worker.run_spec import as_before, build_run_spec, compute_of, find_restorable, places_for, tell_damaged, write_spec
 from worker.scribe import Scribe
+from worker.steering import Steering
 
 log = get_log(__name__)
 
@@ -104,6 +106,7 @@ class Supervisor:
         self._ending: Ending | None = None
         self._ended_at = 0.0
         self._is_terminated = False
+        self._micro_batch_tokens = 0
 
     def supervise(self) -> None:
         """Run the child to its end and settle the run. Never raises for what happens to the run: it is settled, or lost."""
@@ -156,6 +159,8 @@ class Supervisor:
             job.progress = {**(job.progress or {}), "phase": "loading"}
             devices = list(session.scalars(select(Device).where(Device.run_id == run.id).order_by(Device.ordinal)))
             compute = as_before(session, job, compute_of(devices, place.settings), place.artifacts)
+            self._micro_batch_tokens = compute.micro_batch_tokens
+            place_pending(session, job, now=place.clock())
             spec = build_run_spec(session, job, run, compute=compute, artifacts=place.artifacts, settings=place.settings,
                                   restored=restored)
         place.artifacts.require_space(0, place.settings.min_free_bytes)
@@ -167,7 +172,8 @@ class Supervisor:
                    ) -> Outcome | None:
         with ExitStack() as closing:
             scribe = Scribe(self._place.ledger, self._place.artifacts, **self._names, ring=self._place.ring,
-                            clock=self._place.clock, keep_recovery=self._place.settings.keep_checkpoints)
+                            clock=self._place.clock, keep_recovery=self._place.settings.keep_checkpoints,
+                            micro_batch_tokens=self._micro_batch_tokens)
             closing.callback(scribe.abandon)
             child = ChildLink.start([*self._place.command, str(spec_path)], log_path=spec_path.parent / "run.log",
                                 environment=environment, first=places)
@@ -191,6 +197,7 @@ class Supervisor:
         """Turn until the child has left; True when the run is lost."""
         started_at = heard_at = time.monotonic()
         pinged_at = 0.0
+        steering = Steering(keeper, scribe)
         while child.exit_code is None:
             has_room = scribe.has_room
             reports = child.turn(TURN_SECONDS, is_reading=has_room)
@@ -201,6 +208,7 @@ class Supervisor:
             if now - pinged_at >= PING_SECONDS:
                 child.send(Ping())
                 pinged_at = now
+            steering.turn(child)
             if keeper.is_lost or scribe.is_lost or scribe.fault is not None:
                 child.kill()
                 if scribe.fault is None:

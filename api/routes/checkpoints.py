@@ -1,4 +1,4 @@
-"""/v1/fine_tuning/jobs/{id}/checkpoints: list them, and download the adapter that each holds."""
+"""/v1/fine_tuning/jobs/{id}/checkpoints: list them, download the adapter that each holds, and see which data it has seen."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from fastapi.responses import FileResponse
 from api.deps import Parts, PartsDep, Tenant, TenantDep
 from api.paging import MOST, After, Limit, ListObject, page_of
 from api.schemas.checkpoints import CheckpointFile, CheckpointFiles, CheckpointObject
+from api.schemas.lineage import Receipt
 from core.checkpoints.service import get_checkpoint, list_checkpoints
 from core.errors import NotFound, shown
 from core.jobs.service import get_job
+from core.lineage.receipt import receipt
 from core.models.service import model_name_of
 from core.storage import manifest
 from core.storage.manifest import FolderDamaged, ManifestFile
@@ -35,6 +37,15 @@ def list_all(job_id: str, tenant: TenantDep, parts: PartsDep, after: After = Non
         name = model_name_of(session, job)
         page = list_checkpoints(session, job.id, after=after, limit=min(limit, MOST))
         return page_of(page, lambda checkpoint: CheckpointObject.of(checkpoint, name))
+
+
+@router.get("/{checkpoint_id}/receipt")
+def read_receipt(job_id: str, checkpoint_id: str, tenant: TenantDep, parts: PartsDep) -> Receipt:
+    """Tell which data a checkpoint has seen: versions, mixture log, counts, and the digest of the order of its rows."""
+    with parts.ledger.read() as session:
+        job = get_job(session, tenant.project_id, job_id)
+        checkpoint = get_checkpoint(session, job.id, checkpoint_id)
+        return Receipt.model_validate(receipt(session, job, checkpoint, artifacts=parts.artifacts))
 
 
 @router.get("/{checkpoint_id}/files")

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from api.paging import Entry
 from api.schemas.times import unix
 from core.jobs.models import Job
+from core.jobs.sources import submitted
 from core.specs.job import Hyperparameters, JobSpec, Lora, TrainingOptions
 
 
@@ -40,6 +41,16 @@ class JobDataset(BaseModel):
     version: int
     version_id: str
     weight: float
+    epochs: int | None
+
+
+class SourceProgress(BaseModel):
+    source: str
+    drawn: int
+    """Rows drawn so far, holes included."""
+    rows: int | None
+    """Rows of one pass over it."""
+    epochs: float | None
 
 
 class JobProgress(BaseModel):
@@ -54,6 +65,8 @@ class JobProgress(BaseModel):
     eta_seconds: float | None
     overlong: dict[str, int] | None
     """Rows that were longer than max_length, by what was done with them; a row counts each time it is drawn."""
+    sources: list[SourceProgress] | None
+    """How often each source of the mixture was passed over."""
 
 
 class JobObject(Entry):
@@ -78,6 +91,8 @@ class JobObject(Entry):
     method: JobMethod
     suffix: str | None
     datasets: list[JobDataset] | None
+    exhaustion: str | None
+    mixture_schedule: list[dict[str, Any]] | None
     validation_split: float | None
     lora: dict[str, Any]
     options: dict[str, Any]
@@ -109,6 +124,8 @@ class JobObject(Entry):
             method=JobMethod(supervised=SupervisedMethod(hyperparameters=hyperparameters)),
             suffix=spec.suffix,
             datasets=_datasets(job, spec),
+            exhaustion=spec.exhaustion,
+            mixture_schedule=[each.model_dump() for each in spec.mixture_schedule] if spec.mixture_schedule else None,
             validation_split=spec.validation_split,
             lora=_lora(spec.lora or Lora()),
             options=(spec.options or TrainingOptions()).model_dump(),
@@ -131,7 +148,7 @@ def _datasets(job: Job, spec: JobSpec) -> list[JobDataset] | None:
     if spec.datasets is None:
         return None
     return [JobDataset(dataset=source["dataset_id"], version=source["number"], version_id=source["version_id"],
-                       weight=source["weight"]) for source in job.sources]
+                       weight=source["weight"], epochs=source.get("epochs")) for source in submitted(job)]
 
 
 def _progress(job: Job) -> JobProgress:

@@ -29,5 +29,7 @@ class Checkpoint(Base):
     bytes: Mapped[int]
     position: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
+    seen: Mapped[dict[str, Any] | None]
+    """What the job had been trained on by then: the digest of the order of its rows, and counts by source."""
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]

@@ -25,7 +25,8 @@ FORGOTTEN_AFTER = timedelta(minutes=10)
 
 
 def record(session: Session, job: Job, run: Run, *, step: int, kind: str, folder_key: str, manifest_digest: str, bytes: int,
-           position: dict[str, Any], metrics: dict[str, Any], now: datetime) -> Checkpoint:
+           position: dict[str, Any], metrics: dict[str, Any], now: datetime,
+           seen: dict[str, Any] | None = None) -> Checkpoint:
     """Make a checkpoint exist. Call it in the transaction that holds the run (`claims.hold`), after its files are published."""
     newest = max((c.step for c in live_checkpoints(session, job.id)), default=0)
     if step > newest:
@@ -34,7 +35,7 @@ def record(session: Session, job: Job, run: Run, *, step: int, kind: str, folder
         old.deleted_at = now
     checkpoint = Checkpoint(id=new_id("checkpoint"), job_id=job.id, run_id=run.id, fence=run.fence, step=step, kind=kind,
                             folder_key=folder_key, manifest_digest=manifest_digest, bytes=bytes, position=position,
-                            metrics=metrics, created_at=now)
+                            metrics=metrics, seen=seen, created_at=now)
     session.add(checkpoint)
     session.flush()
     return checkpoint

@@ -8,13 +8,15 @@ from core.devices.models import Device
 from core.events.models import Event
 from core.files.models import StoredFile
 from core.jobs.models import IdempotencyKey, Job, Run
+from core.lineage.models import StepRows
 from core.models.models import Model
 from core.projects.models import ApiKey, Project
+from core.steering.models import MixtureChange
 from core.workers.models import RoleLease, Worker
 
 metadata = Base.metadata
 
 __all__ = [
-    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetVersion", "Device", "Event", "IdempotencyKey", "Job", "Model",
-    "Project", "RoleLease", "Run", "StoredFile", "Worker", "metadata",
+    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetVersion", "Device", "Event", "IdempotencyKey", "Job", "MixtureChange",
+    "Model", "Project", "RoleLease", "Run", "StepRows", "StoredFile", "Worker", "metadata",
 ]

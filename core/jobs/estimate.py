@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.jobs.models import Job
+from core.jobs.sources import named_sources
 
 WEIGHT = 0.1
 """Share of the newest step in an average."""
@@ -68,6 +69,7 @@ def _shown(job: Job, rates: Rates, newest: dict[str, Any], *, now: datetime) -> 
         "phase": "training",
         "tokens_per_second": rates.tokens_per_second,
         "train_loss": newest.get("train_loss"),
+        "sources": _sources(job, newest.get("source_drawn") or {}),
         "data_wait_share": rates.data_wait_share,
         "eta_seconds": eta,
         "estimated_finish": int(finish.timestamp()) if finish is not None else None,
@@ -80,6 +82,13 @@ def _added(before: dict[str, int], rows: Sequence[dict[str, Any]]) -> dict[str, 
     for row in rows:
         total.update(row.get("overlong") or {})
     return dict(total)
+
+
+def _sources(job: Job, drawn: dict[str, int]) -> list[dict[str, Any]]:
+    """How often each source was passed over so far."""
+    rows = {source["name"]: source.get("rows") for source in named_sources(job)}
+    return [{"source": name, "drawn": count, "rows": size, "epochs": count / size if size else None}
+            for name, count, size in ((name, count, rows.get(name)) for name, count in drawn.items())]
 
 
 def _mix(old: float, new: float) -> float:

@@ -35,7 +35,8 @@ class Job(Base):
     validation_file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
     sources: Mapped[list[Any]]
     """[{"version_id", "name", "weight"}]: the data set versions that it trains on, fixed at submit; for registered data
-    sets also "dataset_id" and "number"."""
+    sets also "dataset_id" and "number", once they are counted "rows", with passes of its own "epochs". A change of the mixture
+    adds to the end, with "is_added"; nothing here is ever taken out, so a source's number stays."""
     validation_version_id: Mapped[str | None]
     resolved: Mapped[dict[str, Any] | None]
     """All that "auto" became, and the plan: n_epochs, batch_size, learning_rate, total_steps, rows …; None until queued."""

@@ -6,13 +6,14 @@ with words that name the file, the lines and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.data.spec import StreamPlan, StreamSpec
+from core.data.spec import MixtureEntry, StreamPlan, StreamSpec
 from core.datasets.faults import first_faults
 from core.datasets.models import DatasetVersion
 from core.datasets.shape import shape_of
@@ -24,6 +25,7 @@ from core.jobs.resolve import MAX_STEPS, resolve
 from core.jobs.stream_spec import build_streams, options_of, version_ids
 from core.models.models import Model
 from core.models.service import resolve_base
+from core.steering.repository import log_of
 from core.storage.artifacts import Artifacts
 
 Prepared = Literal["queued", "failed", "waiting", "gone"]
@@ -44,7 +46,7 @@ def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetim
             check_version(job, version, param="validation_file" if version_id == job.validation_version_id else "training_file")
         base = resolve_base(session, job.project_id, job.model).base
         check_template(versions, base)
-        resolved = plan(job, versions, artifacts=artifacts, base=base)
+        resolved = plan(job, versions, log=log_of(session, job), artifacts=artifacts, base=base)
     except HeadraceError as error:
         _fail(session, job, error, now=now)
         return "failed"
@@ -78,18 +80,29 @@ def check_template(versions: dict[str, DatasetVersion], base: Model) -> None:
                         "rows of 'prompt' and 'completion' or of 'text'", code="model_without_chat_template", param="model")
 
 
-def plan(job: Job, versions: dict[str, DatasetVersion], *, artifacts: Artifacts, base: Model) -> dict[str, Any]:
-    """Make every choice that the spec left open, and count the steps; raise DataError for a source without a row."""
-    counting, validation = build_streams(job, versions, artifacts=artifacts, base=base)
-    rows = sum(_count(counting).rows)
+def plan(job: Job, versions: dict[str, DatasetVersion], *, log: Sequence[MixtureEntry], artifacts: Artifacts, base: Model
+         ) -> dict[str, Any]:
+    """Make every choice that the spec left open, and count rows and steps; raise DataError for a source without a row."""
+    counting, validation = build_streams(job, versions, log=log[:1], artifacts=artifacts, base=base)
+    found = _count(counting).rows
+    rows = sum(found)
+    job.sources = [{**entry, "rows": count} for entry, count in zip(job.sources, found, strict=True)]
     validation_rows = sum(_count_validation(validation).rows) if validation is not None else 0
     resolved = job.resolved = resolve(job, rows=rows, validation_rows=validation_rows, base=base)
-    train, _ = build_streams(job, versions, artifacts=artifacts, base=base)
+    train, _ = build_streams(job, versions, log=log, artifacts=artifacts, base=base)
     counted = _count(train)
+    _check_schedule(log, counted)
     if not 0 < counted.total_steps <= MAX_STEPS:
         raise DataError(f"the plan has {counted.total_steps:,} steps; at most {MAX_STEPS:,} can be run; ask for fewer epochs "
                         "or a larger batch_size", code="invalid_value", param="hyperparameters.n_epochs")
     return {**resolved, "total_steps": counted.total_steps, "epoch_ends": list(counted.epoch_ends)}
+
+
+def _check_schedule(log: Sequence[MixtureEntry], counted: StreamPlan) -> None:
+    if log[-1].from_step > counted.total_steps:
+        raise DataError(f"mixture_schedule has an entry from step {log[-1].from_step:,} and the plan has "
+                        f"{counted.total_steps:,} steps; give it an earlier step, or ask for more epochs", code="invalid_value",
+                        param="mixture_schedule")
 
 
 def _count(spec: StreamSpec) -> StreamPlan:

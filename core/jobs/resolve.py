@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.jobs.models import Job
-from core.jobs.stream_spec import max_length_of, options_of, spec_of
+from core.jobs.stream_spec import max_length_of, options_of, spec_of, tokenizer_digest_of
 from core.models.models import Model
 
 AUTO_EPOCHS = 3
@@ -24,14 +24,23 @@ def resolve(job: Job, *, rows: int, validation_rows: int, base: Model) -> dict[s
     asked, options = spec_of(job).asked, options_of(job)
     multiplier = AUTO_MULTIPLIER if asked.learning_rate_multiplier == "auto" else asked.learning_rate_multiplier
     return {
-        "n_epochs": auto_epochs(rows) if asked.n_epochs == "auto" else asked.n_epochs,
+        "n_epochs": _epochs(job, asked.n_epochs, rows),
         "batch_size": auto_batch_size(rows) if asked.batch_size == "auto" else asked.batch_size,
         "learning_rate_multiplier": multiplier,
         "learning_rate": (options.learning_rate or BASE_LEARNING_RATE) * multiplier,
         "max_length": max_length_of(job, base),
         "rows": rows,
         "validation_rows": validation_rows,
+        "base_model": base.name,
+        "base_digest": base.digest,
+        "tokenizer_digest": tokenizer_digest_of(base),
     }
+
+
+def _epochs(job: Job, asked: int | str, rows: int) -> int:
+    """Those that were asked for; of a single data set, its own."""
+    own = job.sources[0].get("epochs") if len(job.sources) == 1 else None
+    return own or (asked if isinstance(asked, int) else auto_epochs(rows))
 
 
 def auto_epochs(rows: int) -> int:

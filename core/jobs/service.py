@@ -28,6 +28,7 @@ from core.jobs.states import HELD, WAITING, is_finished
 from core.models.service import resolve_base
 from core.projects.repository import lock_project
 from core.specs.job import SPEC_VERSION, JobSpec
+from core.steering.schedule import plan_mixture
 
 PREPARE = datasets.PREPARE
 """Kind of the chore that makes a job's plan; its subject is the job."""
@@ -48,6 +49,7 @@ def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, m
     _check_limit(session, project_id, max_unfinished)
     resolve_base(session, project_id, spec.model)
     job = _add_job(session, project_id, spec, now=now)
+    plan_mixture(session, job, spec.mixture_schedule or (), now=now)
     append_message(session, job, code="job.created", message=f"Created fine-tuning job: {job.id}", now=now)
     append_message(session, job, code="job.validating", message="Checking the data and making the plan", now=now)
     chores.add(session, PREPARE, job.id, now=now)
@@ -134,7 +136,7 @@ def _sources(session: Session, project_id: str, spec: JobSpec, *, now: datetime)
             raise InvalidValue(f"{param} names version {version.number} of data set {dataset.id} again; name it once, with the "
                                "weights added up", param=param)
         sources.append({"version_id": version.id, "dataset_id": dataset.id, "number": version.number, "name": dataset.name,
-                        "weight": entry.weight})
+                        "weight": entry.weight, **({"epochs": entry.epochs} if entry.epochs else {})})
     return sources
 
 

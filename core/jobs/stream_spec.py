@@ -5,7 +5,7 @@ The same job gives the same streams at every attempt, so their fingerprints agre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.datasets.models import DatasetVersion
 from core.datasets.shape import fields_of
 from core.jobs.bad_rows import bad_rows_left
 from core.jobs.models import Job
+from core.jobs.sources import first_weights, named_sources, submitted
 from core.models.models import Model
 from core.specs.job import JobSpec, TrainingOptions
 from core.storage.artifacts import Artifacts, file_key
@@ -22,26 +23,26 @@ DEFAULT_MAX_LENGTH = 2048
 """Tokens of an example at most, unless the job or a shorter context of the model says less."""
 
 
-def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, artifacts: Artifacts, base: Model,
-                  micro_batch_tokens: int = 0) -> tuple[StreamSpec, StreamSpec | None]:
+def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequence[MixtureEntry], artifacts: Artifacts,
+                  base: Model, micro_batch_tokens: int = 0) -> tuple[StreamSpec, StreamSpec | None]:
     """Build the training stream, and the validation stream when the job asks for one.
 
-    `versions` are the job's, by id, all ready. `job.resolved` gives epochs and batch size; a job without it gets 1 of each, to
-    be counted. `micro_batch_tokens` 0 means as many as one example may have."""
+    `log` is the job's mixture log; `versions` are the job's, by id, all ready. `job.resolved` gives epochs and batch size; a
+    job without it gets 1 of each, to be counted. `micro_batch_tokens` 0 means as many as one example may have."""
     spec = spec_of(job)
     sources = tuple(_source(entry["name"], versions[entry["version_id"]], artifacts) for entry in named_sources(job))
-    weights = tuple(float(entry["weight"]) for entry in job.sources)
     fraction = spec.validation_split or 0.0
     common = _common(job, spec, base, micro_batch_tokens)
-    mixture = (MixtureEntry(1, weights),)
-    used = [versions[entry["version_id"]] for entry in job.sources]
-    train = StreamSpec(sources=sources, mixture=mixture, validation_fraction=fraction, part="train",
+    used = [versions[entry["version_id"]] for entry in submitted(job)]
+    train = StreamSpec(sources=sources, mixture=tuple(log), validation_fraction=fraction, part="train",
+                       exhaustion=spec.exhaustion or "all", source_epochs=_source_epochs(job, common["epochs"]),
                        max_bad_rows=bad_rows_left(spec.options or TrainingOptions(), used), **common)
     if job.validation_version_id is not None:
         source = _source("validation_file", versions[job.validation_version_id], artifacts)
         return train, _validation((source,), (1.0,), "whole", 0.0, common)
     if fraction:
-        return train, _validation(sources, weights, "validation", fraction, common)
+        weights = first_weights(job)
+        return train, _validation(sources[:len(weights)], weights, "validation", fraction, common)
     return train, None
 
 
@@ -59,11 +60,8 @@ def max_length_of(job: Job, base: Model) -> int:
     return min(context, options_of(job).max_length or DEFAULT_MAX_LENGTH)
 
 
-def named_sources(job: Job) -> list[dict[str, Any]]:
-    """The job's sources under names that differ: a name that comes again gets its number."""
-    names = [entry["name"] for entry in job.sources]
-    return [{**entry, "name": entry["name"] if names.count(entry["name"]) == 1 else f"{entry['name']} #{number}"}
-            for number, entry in enumerate(job.sources, 1)]
+def tokenizer_digest_of(base: Model) -> str:
+    return (base.facts or {}).get("tokenizer_digest") or base.digest or ""
 
 
 def version_ids(job: Job) -> list[str]:
@@ -80,12 +78,18 @@ def _common(job: Job, spec: JobSpec, base: Model, micro_batch_tokens: int) -> di
         "epochs": resolved.get("n_epochs", 1),
         "batch_size": resolved.get("batch_size", 1),
         "tokenizer_path": base.folder or "",
-        "tokenizer_digest": (base.facts or {}).get("tokenizer_digest") or base.digest or "",
+        "tokenizer_digest": tokenizer_digest_of(base),
         "max_length": max_length,
         "micro_batch_tokens": micro_batch_tokens or max_length,
         "overlong": options.overlong,
         "on_bad_row": options.on_bad_row,
     }
+
+
+def _source_epochs(job: Job, epochs: int) -> tuple[int, ...]:
+    """The passes of each source of the submit; empty where they are the same for all."""
+    asked = [entry.get("epochs") for entry in submitted(job)]
+    return tuple(own or epochs for own in asked) if any(asked) else ()
 
 
 def _validation(sources: tuple[SourceSpec, ...], weights: tuple[float, ...], part: Part, fraction: float,
@@ -102,5 +106,6 @@ def _source(name: str, version: DatasetVersion, artifacts: Artifacts) -> SourceS
 
 
 __all__ = [
-    "DEFAULT_MAX_LENGTH", "build_streams", "max_length_of", "named_sources", "options_of", "spec_of", "version_ids",
+    "DEFAULT_MAX_LENGTH", "build_streams", "max_length_of", "options_of", "spec_of", "tokenizer_digest_of",
+    "version_ids",
 ]

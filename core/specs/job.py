@@ -6,6 +6,7 @@ JSON with the job; `SPEC_VERSION` grows when its meaning changes.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -17,6 +18,7 @@ Auto = Literal["auto"]
 Epochs = Annotated[int, Field(ge=1, le=50, strict=True)]
 BatchSize = Annotated[int, Field(ge=1, le=256, strict=True)]
 Multiplier = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)]
+Exhaustion = Literal["repeat", "first", "all"]
 Suffix = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")]
 
 
@@ -93,11 +95,27 @@ class TrainingOptions(Frozen):
         return self
 
 
+SourceName = Annotated[str, StringConstraints(min_length=1, max_length=160)]
+"""A source of a job's mixture: its name, or the id of its data set."""
+SourceWeight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
 class WeightedDataset(Frozen):
     dataset: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     version: Annotated[int, Field(ge=1, strict=True)] | None = None
     """Number of the version; the newest ready one when absent, and fixed at submit."""
-    weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
+    weight: SourceWeight = 1.0
+    """Its share of the rows, beside the others' weights; 0 for one that a schedule brings in later."""
+    epochs: Epochs | None = None
+    """Passes over this data set that the exhaustion policy reckons with; `n_epochs` when absent."""
+
+
+class ScheduledWeights(Frozen):
+    """An entry of the mixture log that is known at submit."""
+
+    from_step: Annotated[int, Field(ge=2, le=10_000_000, strict=True)]
+    weights: Annotated[dict[SourceName, SourceWeight], Field(min_length=1, max_length=64)]
+    """By the source's name; a source that is not named keeps its weight."""
 
 
 class WandbIntegration(Frozen):
@@ -120,6 +138,11 @@ class JobSpec(Frozen):
     model: Annotated[str, StringConstraints(min_length=1, max_length=256)]
     training_file: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     datasets: Annotated[list[WeightedDataset], Field(min_length=1, max_length=64)] | None = None
+    exhaustion: Exhaustion | None = None
+    """When a mixture ends: after as many draws as its data sets have rows (repeat), when the first of them is done (first), or
+    when all are (all, the default)."""
+    mixture_schedule: Annotated[list[ScheduledWeights], Field(min_length=1, max_length=100)] | None = None
+    """A curriculum: weights that hold from later steps on; those in `datasets` hold from step 1."""
     validation_file: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     validation_split: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)] | None = None
     method: Method | None = None
@@ -139,6 +162,14 @@ class JobSpec(Frozen):
                                       "file, or name 'datasets'", {"param": "training_file"})
         if self.training_file is not None and self.datasets is not None:
             raise ValueError("a job names either 'training_file' or 'datasets'; give exactly one of them")
+        if self.datasets is None and (self.mixture_schedule or self.exhaustion):
+            raise ValueError("'exhaustion' and 'mixture_schedule' tell how several data sets are mixed; name 'datasets'")
+        if self.datasets is not None and not any(each.weight for each in self.datasets):
+            raise ValueError("none of the weights in 'datasets' is above 0; at least one must be drawn from step 1 on")
+        starts = [entry.from_step for entry in self.mixture_schedule or []]
+        if any(after <= before for before, after in pairwise(starts)):
+            raise ValueError("the steps of 'mixture_schedule' do not increase; give each entry a later from_step than the one "
+                             "before it")
         if self.validation_file is not None and self.validation_split is not None:
             raise ValueError("a job is validated on 'validation_file' or on a 'validation_split', not on both; drop one")
         return self

@@ -23,9 +23,11 @@ from tests.tiny import write_tokenizer
 JOB_FIELDS = {
     "id", "object", "created_at", "error", "fine_tuned_model", "finished_at", "hyperparameters", "model", "organization_id",
     "result_files", "seed", "status", "trained_tokens", "training_file", "validation_file", "estimated_finish", "integrations",
-    "metadata", "method", "suffix", "datasets", "validation_split", "lora", "options", "priority", "progress",
+    "metadata", "method", "suffix", "datasets", "exhaustion", "mixture_schedule",
+    "validation_split", "lora", "options", "priority", "progress",
 }
-PROGRESS_FIELDS = {"step", "total_steps", "epoch", "phase", "tokens_per_second", "train_loss", "data_wait_share", "eta_seconds"}
+PROGRESS_FIELDS = {"step", "total_steps", "epoch", "phase", "tokens_per_second", "train_loss", "data_wait_share", "eta_seconds",
+                   "sources"}
 
 
 def a_row(n: int) -> str:

@@ -64,7 +64,8 @@ def test_auto_becomes_numbers_and_steps_are_counted(ledger: Ledger, artifacts: A
     assert job.state == "queued"
     assert job.resolved == {
         "n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.0, "learning_rate": 2e-4, "max_length": 512, "rows": 100,
-        "validation_rows": 0, "total_steps": 75, "epoch_ends": [25, 50, 75],
+        "validation_rows": 0, "base_model": "tiny", "base_digest": "b4se",
+        "tokenizer_digest": "t0k", "total_steps": 75, "epoch_ends": [25, 50, 75],
     }
     assert (job.total_steps, job.queued_at) == (75, NOW)
 

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.data.spec import MixtureEntry
 from core.datasets.models import DatasetVersion
 from core.db.session import Ledger
-from core.jobs.stream_spec import build_streams, max_length_of, named_sources, version_ids
+from core.jobs.sources import first_weights, named_sources
+from core.jobs.stream_spec import build_streams, max_length_of, version_ids
 from core.storage.artifacts import Artifacts
 from tests.factories import a_base_model, a_dataset, a_file, a_project, a_queued_job, an_index
 
 
 def streams(session, job, root: Path, **told):
     versions = {v: an_index(session, session.get_one(DatasetVersion, v)) for v in version_ids(job)}
-    return build_streams(job, versions, artifacts=Artifacts(root), base=a_base_model(session), micro_batch_tokens=256, **told)
+    return build_streams(job, versions, log=(MixtureEntry(1, first_weights(job)),), artifacts=Artifacts(root),
+                         base=a_base_model(session), micro_batch_tokens=256, **told)
 
 
 def test_training_stream_is_what_the_job_says(sqlite_ledger: Ledger, tmp_path: Path):
@@ -61,7 +64,7 @@ def test_sources_of_one_name_are_told_apart(sqlite_ledger: Ledger):
     with sqlite_ledger.write() as session:
         job = a_queued_job(session)
         job.sources = [{"version_id": str(n), "name": name, "weight": 1} for n, name in enumerate(("a", "b", "a"))]
-        assert [s["name"] for s in named_sources(job)] == ["a #1", "b", "a #3"]
+        assert [s["name"] for s in named_sources(job)] == ["a", "b", "a #3"]
 
 
 def test_length_is_bound_by_the_model_s_context(sqlite_ledger: Ledger):

@@ -1,0 +1,61 @@
+"""Jobs whose mixture can be changed: planned over indexed files, with or without a run that holds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from core.data.index import build_index
+from core.datasets import service as datasets
+from core.datasets.models import Dataset, DatasetVersion
+from core.jobs import claims
+from core.jobs.claims import Claim
+from core.jobs.models import Job
+from core.jobs.preparation import prepare
+from core.jobs.repository import lock_job
+from core.storage.artifacts import Artifacts, index_key
+from tests import factories
+from tests.streams import chat_rows
+
+
+def a_real_dataset(session: Session, artifacts: Artifacts, name: str, *, rows: int = 20) -> tuple[Dataset, DatasetVersion]:
+    """A data set with a file and an index on disk; its rows differ from those of other names."""
+    from tests.streams import json_lines
+
+    project = factories.a_project(session)
+    file = factories.a_file(session, project, filename=f"{name}.jsonl")
+    path = artifacts.path(file.storage_key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first = sum(map(ord, name)) * 1000
+    path.write_bytes(json_lines(chat_rows(rows, first=first)))
+    dataset, version = datasets.register(session, project.id, name=name, file_id=file.id, now=factories.next_moment())
+    report = build_index(path, artifacts.path(index_key(version.id)), row_format="chat")
+    return dataset, datasets.settle_index(session, version.id, report=report.to_json(), index_key=index_key(version.id),
+                                          now=factories.NOW)
+
+
+def a_planned_job(session: Session, artifacts: Artifacts, *names: str, weights: tuple[float, ...] = (), batch_size: int = 4,
+                  epochs: int = 3, **fields) -> Job:
+    """A queued job over data sets of 20 rows each."""
+    factories.a_base_model(session)
+    for name in names:
+        a_real_dataset(session, artifacts, name)
+    told = [{"dataset": name, "weight": weight} for name, weight in zip(names, weights or (1.0,) * len(names), strict=True)]
+    job = factories.a_job(session, datasets=told, seed=7,
+                          hyperparameters={"batch_size": batch_size, "n_epochs": epochs}, **fields)
+    assert prepare(session, job.id, artifacts=artifacts, now=factories.NOW) == "queued", job.error
+    locked = lock_job(session, job.id)
+    assert locked is not None
+    return locked
+
+
+def claimed(session: Session) -> Claim:
+    claim = claims.claim_next(session, worker_id="wrk_1", host="host", devices=(), lease_seconds=30.0, now=factories.NOW)
+    assert claim is not None
+    return claim
+
+
+def artifacts_in(folder: Path) -> Artifacts:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Artifacts(folder)
