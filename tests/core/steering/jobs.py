@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 from sqlalchemy.orm import Session
 
 from core.data.index import build_index
@@ -16,21 +17,19 @@ from core.jobs.preparation import prepare
 from core.jobs.repository import lock_job
 from core.storage.artifacts import Artifacts, index_key
 from tests import factories
-from tests.streams import chat_rows
+from tests.streams import chat_row
 
 
 def a_real_dataset(session: Session, artifacts: Artifacts, name: str, *, rows: int = 20) -> tuple[Dataset, DatasetVersion]:
     """A data set with a file and an index on disk; its rows differ from those of other names."""
-    from tests.streams import json_lines
-
     project = factories.a_project(session)
     file = factories.a_file(session, project, filename=f"{name}.jsonl")
     path = artifacts.path(file.storage_key)
     path.parent.mkdir(parents=True, exist_ok=True)
     first = sum(map(ord, name)) * 1000
-    path.write_bytes(json_lines(chat_rows(rows, first=first)))
+    path.write_bytes(b"".join(orjson.dumps(chat_row(first + n)) + b"\n" for n in range(rows)))
     dataset, version = datasets.register(session, project.id, name=name, file_id=file.id, now=factories.next_moment())
-    report = build_index(path, artifacts.path(index_key(version.id)), row_format="chat")
+    report = build_index(path, artifacts.path(index_key(version.id)), shape="chat")
     return dataset, datasets.settle_index(session, version.id, report=report.to_json(), index_key=index_key(version.id),
                                           now=factories.NOW)
 
