@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
 import signal
 import sys
 import threading
@@ -17,13 +18,28 @@ import orjson
 
 from core.storage import manifest
 from tests.worker.fake_steps import a_step
-from worker.reports import Failed, Finished, Line, PhaseChanged, Saved, Started, Stop, Stopped, read_command
+from worker.reports import (
+    Failed,
+    Finished,
+    Line,
+    PhaseChanged,
+    RowSkipped,
+    Saved,
+    Started,
+    Steer,
+    SteerCommitted,
+    SteerProposed,
+    Stop,
+    Stopped,
+    read_command,
+)
 
 
 def main() -> None:
     asked = parse()
     spec = orjson.loads(Path(asked.spec).read_bytes())
-    stop = listen(asked.is_deaf)
+    stop, steering = listen(asked.is_deaf)
+    proposed: SteerProposed | None = None
     if asked.is_deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     done = read_step(spec["resume_from"])
@@ -32,6 +48,16 @@ def main() -> None:
                    dtype="fp32"))
     for step in range(done + 1, spec["total_steps"] + 1):
         misbehave(asked, step)
+        if proposed is not None and step == proposed.from_step:
+            answer = steering.get(timeout=10)
+            assert isinstance(answer, SteerCommitted)
+            report(RowSkipped(step, "answer", len((answer.stream or {}).get("mixture", ())), "the entries of the log"))
+            proposed = None
+        if proposed is None and not steering.empty():
+            proposed = SteerProposed(steering.get().number, step + 1)
+            report(proposed)
+            if asked.dies_proposing:
+                os.kill(os.getpid(), signal.SIGKILL)
         if stop.wait(asked.step_seconds) and not asked.is_deaf:
             save(spec, step - 1, "recovery")
             report(Stopped(step - 1))
@@ -53,6 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--failure", default="user")
     parser.add_argument("--babble-at", type=int)
     parser.add_argument("--deaf", dest="is_deaf", action="store_true")
+    parser.add_argument("--dies-proposing", action="store_true")
     parser.add_argument("--saves-each", action="store_true")
     parser.add_argument("--lies-at", type=int, help="saves a checkpoint whose files do not agree with its manifest")
     parser.add_argument("spec")
@@ -76,18 +103,21 @@ def misbehave(asked: argparse.Namespace, step: int) -> None:
                      manifest_digest="0" * 64, bytes=1, position={"step": step}))
 
 
-def listen(is_deaf: bool) -> threading.Event:
-    stop = threading.Event()
+def listen(is_deaf: bool) -> tuple[threading.Event, queue.SimpleQueue]:
+    stop, steering = threading.Event(), queue.SimpleQueue()
 
     def hear() -> None:
         for line in sys.stdin.buffer:
-            if isinstance(read_command(line), Stop):
+            command = read_command(line)
+            if isinstance(command, Stop):
                 stop.set()
+            elif isinstance(command, Steer | SteerCommitted):
+                steering.put(command)
         if not is_deaf:
             os._exit(1)
 
     threading.Thread(target=hear, daemon=True).start()
-    return stop
+    return stop, steering
 
 
 def read_step(resume_from: str | None) -> int:

@@ -5,7 +5,9 @@ import dataclasses
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import orjson
 import psutil
 from sqlalchemy import select, text
 
@@ -16,6 +18,8 @@ from core.files.models import StoredFile
 from core.jobs import claims
 from core.jobs import service as jobs
 from core.jobs.models import Job
+from core.specs.mixture import MixtureUpdate
+from core.steering import service as steering
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.places import a_claim, a_place, claim_again, free_devices, read_job, read_run
 from worker.supervisor import Place, Supervisor
@@ -224,6 +228,63 @@ def test_a_base_model_that_is_gone_fails_the_job_in_words(sqlite_ledger: Ledger,
     Supervisor(place, claim).supervise()
     error = read_job(place, claim).error or {}
     assert (error["code"], "/nowhere/at/all" in error["message"]) == ("model_not_found", True)
+
+
+def steer_soon(place: Place, job: Job, *, after_step: int, **update: Any) -> threading.Thread:
+    """Ask for a change of the mixture from another thread, as the API would, once a step is in the log."""
+
+    def ask() -> None:
+        while True:
+            with place.ledger.read() as session:
+                if session.get_one(Job, job.id).step >= after_step:
+                    break
+            time.sleep(0.02)
+        with place.ledger.write() as session:
+            steering.ask(session, job.project_id, job.id, MixtureUpdate.model_validate(update), created_by=None,
+                         artifacts=place.artifacts, now=place.clock())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+def changes(place: Place, job: Job) -> list[tuple[str, int | None]]:
+    with place.ledger.read() as session:
+        return [(change.state, change.from_step) for change in steering.changes_of(session, job.id)]
+
+
+def test_a_change_of_the_mixture_is_committed_before_the_child_trains_its_step(ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(ledger, tmp_path, "--step-seconds", "0.05")
+    claim = a_claim(place, total_steps=100)
+    asking = steer_soon(place, claim.job, after_step=2, weights={"chats": 3.0})
+    Supervisor(place, claim).supervise()
+    asking.join()
+    ((state, from_step),) = changes(place, claim.job)
+    assert read_job(place, claim).state == "succeeded"
+    assert state == "held"
+    told = logged(place, claim.job.id)
+    assert told.index("mixture.changed") < told.index(f"step {from_step}")
+    with ledger.read() as session:
+        answers = session.scalars(select(Event).where(Event.job_id == claim.job.id, Event.message.contains("answer"))).all()
+    assert [(answer.data or {})["line"] for answer in answers] == [2]
+
+
+def test_a_change_whose_child_dies_is_taken_up_by_the_next_run(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05", "--dies-proposing", "--saves-each")
+    claim = a_claim(place, total_steps=60)
+    asking = steer_soon(place, claim.job, after_step=2, quarantine={"rows": [{"source": "chats", "row": 3}]})
+    Supervisor(place, claim).supervise()
+    asking.join()
+    ((state, from_step),) = changes(place, claim.job)
+    assert read_run(place, claim).outcome == "interrupted"
+    again = claim_again(place)
+    Supervisor(a_place(sqlite_ledger, tmp_path), again).supervise()
+    ((state, from_step),) = changes(place, claim.job)
+    assert (state, read_job(place, claim).state) == ("held", "succeeded")
+    assert from_step is not None
+    assert from_step > read_run(place, again).from_step
+    spec = orjson.loads((place.artifacts.path(again.run.folder_key) / "spec.json").read_bytes())
+    assert spec["stream"]["mixture"][-1] == {"from_step": from_step, "weights": [1.0], "quarantined": [{"source": 0, "row": 3}]}
 
 
 def test_the_child_sees_no_url_and_no_key(sqlite_ledger: Ledger, tmp_path: Path, monkeypatch) -> None:

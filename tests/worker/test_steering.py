@@ -1,0 +1,135 @@
+"""A change of the mixture while a whole child trains: the answer is a step, and the run is the one that was given the log."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from core.data.spec import MixtureEntry, RowRef, SourceSpec, StreamSpec
+from core.specs.run import RunSpec
+from tests.worker.runs import Supervised, chat_rows, registered, run_spec
+from worker.reports import Finished, Line, Saved, Steer, SteerCommitted, SteerProposed, StepDone
+
+
+def sources(folder: Path) -> tuple[SourceSpec, SourceSpec]:
+    a, b = registered(folder / "a"), registered(folder / "b", chat_rows(70)[40:])
+    return dataclasses.replace(a, name="a"), dataclasses.replace(b, name="b")
+
+
+def spec_of(folder: Path, *log: MixtureEntry, **changes) -> RunSpec:
+    """A run over two sources whose log begins with equal weights."""
+    stream = {"sources": sources(folder / "data"), "mixture": (MixtureEntry(1, (1.0, 1.0)), *log)}
+    return run_spec(folder, stream=stream, validation_fraction=0.0, **changes)
+
+
+def with_entry(spec: RunSpec, entry: MixtureEntry) -> StreamSpec:
+    stream = StreamSpec.from_json(spec.stream)
+    return dataclasses.replace(stream, mixture=(*stream.mixture, entry))
+
+
+def history(heard: list[Line]) -> dict[int, tuple]:
+    """All that steps report of what they were trained on and what came of it."""
+    return {line.step: (line.train_loss, line.rows_digest, line.row_losses, line.source_drawn, line.source_losses)
+            for line in heard if isinstance(line, StepDone)}
+
+
+def adapter(heard: list[Line]) -> bytes:
+    last = [line for line in heard if isinstance(line, Saved)][-1]
+    assert last.checkpoint == "final"
+    return (Path(last.folder) / "adapter_model.safetensors").read_bytes()
+
+
+def seen(heard: list[Line]) -> dict:
+    return [line for line in heard if isinstance(line, Saved)][-1].seen
+
+
+def finish(folder: Path, spec: RunSpec) -> list[Line]:
+    with Supervised(folder, spec) as child:
+        child.until()
+        assert child.end() == 0, child.errors
+        return child.heard
+
+
+def is_step(number: int):
+    return lambda line: isinstance(line, StepDone) and line.step >= number
+
+
+def is_proposal(line: Line) -> bool:
+    return isinstance(line, SteerProposed)
+
+
+CHANGED = {"weights": (0.2, 0.8), "quarantined": (RowRef(0, 3), RowRef(1, 4), RowRef(1, 9))}
+
+
+def test_a_change_while_running_is_the_run_whose_log_had_it_from_the_start(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    with Supervised(tmp_path, spec) as child:
+        child.until(is_step(4))
+        child.say(Steer(1))
+        proposed = child.until(is_proposal)
+        assert isinstance(proposed, SteerProposed)
+        child.say(SteerCommitted(1, with_entry(spec, MixtureEntry(proposed.from_step, **CHANGED)).to_json()))
+        child.until()
+        assert child.end() == 0, child.errors
+    done_before = [line.step for line in child.heard[: child.heard.index(proposed)] if isinstance(line, StepDone)]
+    assert proposed.from_step > done_before[-1] + 1
+    assert isinstance(child.heard[-1], Finished)
+    twin = finish(tmp_path, spec_of(tmp_path / "twin", MixtureEntry(proposed.from_step, **CHANGED)))
+    assert history(child.heard) == history(twin)
+    assert adapter(child.heard) == adapter(twin)
+    assert seen(child.heard) == seen(twin)
+
+
+def test_a_change_that_the_ledger_refuses_changes_nothing(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    with Supervised(tmp_path, spec) as child:
+        child.until(is_step(2))
+        child.say(Steer(1))
+        child.until(is_proposal)
+        child.say(SteerCommitted(1, None))
+        child.until()
+        assert child.end() == 0, child.errors
+    assert history(child.heard) == history(finish(tmp_path, spec_of(tmp_path / "twin")))
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_kill_around_the_commit_leaves_a_run_that_goes_on_exactly(is_committed: bool, tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    with Supervised(tmp_path, spec) as child:
+        child.until(is_step(4))
+        child.say(Steer(1))
+        proposed = child.until(is_proposal)
+        assert isinstance(proposed, SteerProposed)
+        steered = with_entry(spec, MixtureEntry(proposed.from_step, **CHANGED))
+        if is_committed:
+            child.say(SteerCommitted(1, steered.to_json()))
+            child.until(is_step(proposed.from_step + 1))
+        child.until(lambda line: isinstance(line, Saved))
+        first = list(child.heard)
+    assert is_committed or not any(is_step(proposed.from_step)(line) for line in first)
+    saved = [line for line in first if isinstance(line, Saved)]
+    again = finish(tmp_path, spec.model_copy(update={"stream": steered.to_json(), "resume_from": saved[-1].folder}))
+    twin = finish(tmp_path, spec_of(tmp_path / "twin", MixtureEntry(proposed.from_step, **CHANGED)))
+    assert {**history(first), **history(again)} == history(twin)
+    assert adapter(again) == adapter(twin)
+    assert seen(again) == seen(twin)
+
+
+def test_two_changes_in_a_row_hold_one_after_the_other(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    with Supervised(tmp_path, spec) as child:
+        child.until(is_step(2))
+        stream, steps = StreamSpec.from_json(spec.stream), []
+        for number, weights in ((1, (0.0, 1.0)), (2, (1.0, 0.25))):
+            child.say(Steer(number))
+            proposed = child.until(is_proposal)
+            assert isinstance(proposed, SteerProposed)
+            steps.append(MixtureEntry(proposed.from_step, weights))
+            stream = dataclasses.replace(stream, mixture=(*stream.mixture, steps[-1]))
+            child.say(SteerCommitted(number, stream.to_json()))
+        child.until()
+        assert child.end() == 0, child.errors
+    assert steps[1].from_step > steps[0].from_step
+    assert history(child.heard) == history(finish(tmp_path, spec_of(tmp_path / "twin", *steps)))
