@@ -113,7 +113,8 @@ def test_a_job_on_data_sets_shows_the_versions_it_got(house: House) -> None:
     with house.client() as client:
         body = {"model": "tiny", "datasets": [{"dataset": dataset.id, "weight": 2}], "validation_split": 0.1}
         told = client.post("/v1/fine_tuning/jobs", json=body).json()
-    assert told["datasets"] == [{"dataset": dataset.id, "version": 1, "version_id": version.id, "weight": 2.0}]
+    assert told["datasets"] == [{"dataset": dataset.id, "version": 1, "version_id": version.id, "weight": 2.0,
+                                     "epochs": None}]
     assert (told["training_file"], told["validation_split"]) == (None, 0.1)
 
 

@@ -41,7 +41,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
 
 def fill(path: str, **ids: str) -> str:
     told = {"file_id": "file-x", "job_id": "ftjob-x", "checkpoint_id": "ftckpt_x", "name": "adapter_config.json",
-            "model": "ft:x", "dataset_id": "ds_x", **ids}
+            "model": "ft:x", "dataset_id": "ds_x", "step": "1", **ids}
     for name, value in told.items():
         path = path.replace("{" + name + "}", value).replace("{" + name + ":path}", value)
     assert "{" not in path
@@ -88,8 +88,9 @@ def test_foreign_things_are_not_found_as_unknown_ones_are(house: House, guarded:
     with house.client() as client:
         for method, path in bodies:
             query = {"model": "tiny"} if path.endswith(("/preview", "/lengths")) else {}
-            theirs = client.request(method, fill(path, **foreign), params=query)
-            nobodys = client.request(method, fill(path, **unknown), params=query)
+            body = {"weights": {"a": 1}} if method == "PATCH" else None
+            theirs = client.request(method, fill(path, **foreign), params=query, json=body)
+            nobodys = client.request(method, fill(path, **unknown), params=query, json=body)
             assert (theirs.status_code, nobodys.status_code) == (404, 404), (method, path, theirs.text)
             assert without(theirs.text, foreign) == without(nobodys.text, unknown)
 
@@ -142,7 +143,7 @@ def test_unknown_paths_and_methods_have_the_error_shape(house: House, guarded: l
         for method, path in guarded:
             by_path.setdefault(path, set()).add(method)
         for path, methods in by_path.items():
-            answer = client.request("PATCH", fill(path))
+            answer = client.request("PUT", fill(path))
             assert answer.status_code == 405, path
             assert set(answer.headers["allow"].split(", ")) == methods, path
             assert error_of(answer)["code"] == "method_not_allowed"
@@ -163,7 +164,8 @@ def test_the_description_is_whole(tmp_path) -> None:
     assert "HTTPValidationError" not in text
     bodies = {path: operation["requestBody"]["content"] for path, methods in told["paths"].items()
               for operation in methods.values() if "requestBody" in operation}
-    assert set(bodies) == {"/v1/files", "/v1/fine_tuning/jobs", "/v1/datasets"}
+    assert set(bodies) == {"/v1/files", "/v1/fine_tuning/jobs", "/v1/datasets",
+                           "/v1/fine_tuning/jobs/{job_id}/mixture"}
     assert bodies["/v1/fine_tuning/jobs"]["application/json"]["schema"] == {"$ref": "#/components/schemas/JobSpec"}
     assert "HTTPBearer" in told["components"]["securitySchemes"]
     for method, path in operations(told):

@@ -15,14 +15,16 @@ from core.jobs.claims import Claim
 from core.jobs.models import Job
 from core.jobs.preparation import prepare
 from core.jobs.repository import lock_job
+from core.projects.models import Project
 from core.storage.artifacts import Artifacts, index_key
 from tests import factories
 from tests.streams import chat_row
 
 
-def a_real_dataset(session: Session, artifacts: Artifacts, name: str, *, rows: int = 20) -> tuple[Dataset, DatasetVersion]:
+def a_real_dataset(session: Session, artifacts: Artifacts, name: str, *, rows: int = 20, project: Project | None = None
+                   ) -> tuple[Dataset, DatasetVersion]:
     """A data set with a file and an index on disk; its rows differ from those of other names."""
-    project = factories.a_project(session)
+    project = project or factories.a_project(session)
     file = factories.a_file(session, project, filename=f"{name}.jsonl")
     path = artifacts.path(file.storage_key)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,13 +37,13 @@ def a_real_dataset(session: Session, artifacts: Artifacts, name: str, *, rows: i
 
 
 def a_planned_job(session: Session, artifacts: Artifacts, *names: str, weights: tuple[float, ...] = (), batch_size: int = 4,
-                  epochs: int = 3, **fields) -> Job:
+                  epochs: int = 3, project: Project | None = None, **fields) -> Job:
     """A queued job over data sets of 20 rows each."""
     factories.a_base_model(session)
     for name in names:
-        a_real_dataset(session, artifacts, name)
+        a_real_dataset(session, artifacts, name, project=project)
     told = [{"dataset": name, "weight": weight} for name, weight in zip(names, weights or (1.0,) * len(names), strict=True)]
-    job = factories.a_job(session, datasets=told, seed=7,
+    job = factories.a_job(session, project, datasets=told, seed=7,
                           hyperparameters={"batch_size": batch_size, "n_epochs": epochs}, **fields)
     assert prepare(session, job.id, artifacts=artifacts, now=factories.NOW) == "queued", job.error
     locked = lock_job(session, job.id)
@@ -49,9 +51,14 @@ def a_planned_job(session: Session, artifacts: Artifacts, *names: str, weights: 
     return locked
 
 
-def claimed(session: Session) -> Claim:
+def claimed(session: Session, job: Job | None = None) -> Claim:
+    """Claim a job; of several that wait, the one given."""
+    if job is not None:
+        job.priority = 100
+        session.flush()
     claim = claims.claim_next(session, worker_id="wrk_1", host="host", devices=(), lease_seconds=30.0, now=factories.NOW)
     assert claim is not None
+    assert job is None or claim.job.id == job.id
     return claim
 
 
