@@ -110,7 +110,7 @@ def test_a_schedule_is_told_with_the_job_and_refused_in_words(house: House) -> N
     change = get(house, f"{JOBS}/{job.id}/mixture")["changes"][0]
     assert (change["status"], change["from_step"], change["created_by"]) == ("held", 3, None)
     with house.client() as client:
-        for fields, words in (({"mixture_schedule": [{"from_step": 1, "weights": {"plain": 1}}]}, "expected a number of at least 2"),
+        for fields, words in (({"mixture_schedule": [{"from_step": 1, "weights": {"plain": 1}}]}, "a number of at least 2"),
                               ({"mixture_schedule": schedule * 2}, "do not increase"),
                               ({"mixture_schedule": [{"from_step": 2, "weights": {"none": 1}}]}, "no source of the job")):
             body = {"model": "tiny", "datasets": [{"dataset": "plain"}, {"dataset": "fancy"}], **fields}
