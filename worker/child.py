@@ -113,7 +113,8 @@ class Child:
         if isinstance(command, Ping):
             return
         if isinstance(command, Given):
-            self._places = Places.from_json(dataclasses.asdict(command))
+            given = Places.from_json(dataclasses.asdict(command))
+            self._places = given if self._places is None else self._places.and_more(given)
             self._is_told.set()
             return
         if isinstance(command, Steer | SteerCommitted):

@@ -143,6 +143,9 @@ class Supervisor:
             return Outcome("interrupted", told("server_error", cause))
         try:
             return self._run_child(keeper, spec_path, environment, places)
+        except Unavailable as error:
+            self._log.warning("child.unanswered", code=error.code, cause=error.message)
+            return Outcome("interrupted", told(error.code, error.message))
         except OSError as error:
             self._log.exception("child.unstarted")
             return Outcome("interrupted", told("run_interrupted", f"the training process could not be started: {error}"))
@@ -197,7 +200,7 @@ class Supervisor:
         """Turn until the child has left; True when the run is lost."""
         started_at = heard_at = time.monotonic()
         pinged_at = 0.0
-        steering = Steering(keeper, scribe)
+        steering = Steering(keeper, scribe, self._place.settings)
         while child.exit_code is None:
             has_room = scribe.has_room
             reports = child.turn(TURN_SECONDS, is_reading=has_room)

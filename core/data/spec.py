@@ -208,6 +208,10 @@ class Places:
         """The same with no more places than a run needs; a name that is not there is missed where it is used."""
         return dataclasses.replace(self, by_name={name: self.by_name[name] for name in names if name in self.by_name})
 
+    def and_more(self, others: Places) -> Places:
+        """The same with other places beside it, which come first under a name that both have."""
+        return dataclasses.replace(others, by_name={**self.by_name, **others.by_name})
+
     def to_json(self) -> dict[str, Any]:
         places = {name: {"url": place.url, "options": place.options} for name, place in self.by_name.items()}
         return {"places": places, "cache_folder": self.cache_folder, "cache_bytes": self.cache_bytes}
