@@ -1,6 +1,6 @@
 """A repository of the Hugging Face hub as a place: `hf://datasets/ORG/NAME@REVISION/…`, through the hub's own file system.
 
-A file's tag is its Git or LFS digest, so what a moved branch brings is noticed. Only the token of the operator's file is used.
+A file's tag is its Git or LFS digest, so what a moved branch brings is noticed where a process opens it. Only the token of the operator's file is used.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-import httpx
 from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -19,6 +18,8 @@ from core.data.spec import Place
 
 T = TypeVar("T")
 _MOST_OPEN = 64
+_TRANSPORT_ERRORS: tuple[type[BaseException], ...] = (*HfHubHTTPError.__bases__, OSError)
+"""Those of the HTTP library that the hub's own is built on, whichever it is."""
 
 
 class HubStore:
@@ -30,7 +31,7 @@ class HubStore:
         self._lock = threading.Lock()
 
     def stat(self, path: str) -> Stat:
-        return _told(lambda: _stat(self._files.info(f"{self._root}/{path}", refresh=True)))
+        return _told(lambda: self._look(path))
 
     def read(self, path: str, start: int, end: int, expected: Stat) -> bytes:
         file, found = _told(lambda: self._opened(path))
@@ -60,14 +61,16 @@ class HubStore:
             if path not in self._open:
                 if len(self._open) >= _MOST_OPEN:
                     self._open.clear()
-                full = f"{self._root}/{path}"
-                self._open[path] = (self._files.open(full, "rb", cache_type="none"), _stat(self._files.info(full)))
+                file = self._files.open(f"{self._root}/{path}", "rb", cache_type="none")
+                self._open[path] = file, self._look(path)
             return self._open[path]
 
-
-def _stat(told: dict[str, Any]) -> Stat:
-    lfs = told.get("lfs")
-    return Stat(told["size"], (lfs or {}).get("sha256") or told.get("blob_id") or "")
+    def _look(self, path: str) -> Stat:
+        """Only an answer with all details has the digests."""
+        told = self._files.info(f"{self._root}/{path}", refresh=True, expand_info=True)
+        if told["type"] != "file":
+            raise Missing("a folder")
+        return Stat(told["size"], (told["lfs"] or {}).get("sha256") or told["blob_id"] or "")
 
 
 def _told(call: Callable[[], T]) -> T:
@@ -80,5 +83,5 @@ def _told(call: Callable[[], T]) -> T:
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         raise (Refused if status in (401, 403) else Broken)(f"HTTP {status}") from error
-    except (httpx.HTTPError, OSError) as error:
+    except _TRANSPORT_ERRORS as error:
         raise Broken(type(error).__name__) from error

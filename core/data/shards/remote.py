@@ -179,7 +179,7 @@ class RemoteShard:
 
     def _fetch(self, number: int) -> bytes:
         start, end = number * BLOCK_BYTES, min((number + 1) * BLOCK_BYTES, self.stat.size)
-        what = f"bytes {start:,} to {end:,} of {self._path!r} in place {self._place!r}"
+        what = f"{self._path!r} in place {self._place!r} (bytes {start:,} to {end:,})"
         return insist(lambda: self._store.read(self._path, start, end, self.stat), what=what, place=self._place,
                       patience=self._blocks.patience, sleep=self._blocks.sleep, is_known_to_open=True)
 

@@ -73,7 +73,7 @@ def test_changed_content_is_noticed_by_its_etag(bucket: Bucket) -> None:
     with opened(bucket.place()) as places:
         shard = places.open_shard(registered(places, "changing.jsonl"))
         bucket.put("changing.jsonl", b"two row\n" * 10)
-        with pytest.raises(DataError, match=r"'changing.jsonl' in place 'lake' changed .*; register it again"):
+        with pytest.raises(DataError, match=r"'changing.jsonl' in place 'lake' .* changed .*; register it again"):
             shard.read(0, 5)
         bucket.put("changing.jsonl", b"")
         with pytest.raises(DataError, match="changed"):
@@ -95,7 +95,7 @@ def test_a_server_that_does_not_answer_interrupts_the_run(bucket: Bucket) -> Non
         spec = registered(places)
     options = {**bucket.place().options, "endpoint_url": "http://127.0.0.1:9"}
     with opened(replace(bucket.place(), options=options)) as places:
-        with pytest.raises(RunInterrupted, match=r"rows.jsonl' in place 'lake' could not be read in 2 tries") as raised:
+        with pytest.raises(RunInterrupted, match=r"rows.jsonl' in place 'lake' .* could not be read in 2 tries") as raised:
             places.open_shard(spec).read(0, 5)
         assert options["secret"] not in raised.value.message
 

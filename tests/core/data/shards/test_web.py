@@ -91,7 +91,7 @@ def test_a_fault_that_stays_interrupts_the_run_and_names_place_path_and_bytes(we
         web.lasting = fault
         with pytest.raises(RunInterrupted, match=words) as raised:
             shard.read(BLOCK_BYTES, BLOCK_BYTES + 5)
-    assert "bytes 1,048,576 to 2,097,152 of 'rows.jsonl' in place 'web'" in raised.value.message
+    assert "'rows.jsonl' in place 'web' (bytes 1,048,576 to 2,097,152)" in raised.value.message
     assert raised.value.code == "place_unreachable"
     assert TOKEN not in raised.value.message
 
@@ -117,7 +117,7 @@ def test_changed_content_is_noticed_and_told_to_register_again(web: WebServer, c
     with opened(web) as places:
         shard = places.open_shard(registered(places))
         web.files["rows.jsonl"] = content
-        with pytest.raises(DataError, match=r"'rows\.jsonl' in place 'web' changed .*; register it again"):
+        with pytest.raises(DataError, match=r"'rows\.jsonl' in place 'web' .* changed .*; register it again"):
             shard.read(2 * BLOCK_BYTES, 2 * BLOCK_BYTES + 5)
 
 
