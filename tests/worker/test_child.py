@@ -51,7 +51,7 @@ def test_a_stop_is_heard_once_the_run_has_begun() -> None:
 
 
 def test_a_stop_before_that_ends_the_process_with_where_it_stands() -> None:
-    process = listening(more="child.stands_at(12)")
+    process = listening(more="child.stands_at(12); child.is_stopping = lambda: False  # still loading: nobody looks")
     say(process, Stop().to_line())
     assert process.stdout is not None
     assert process.stdout.readline() == b'{"kind":"stopped","step":12}\n'

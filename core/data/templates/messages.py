@@ -3,6 +3,10 @@
 The differences: a content in parts becomes one text; fields that are null, and `weight`, are left out; a `developer`
 becomes `system` for templates that have never heard of one; a tool call's arguments, JSON in a text at OpenAI, become the
 object that most templates expect.
+
+A template that was written before tools were would leave calls and tool definitions out without a word. For such a one they
+are told in the texts: the definitions at the end of the system message, a call as a line of JSON, which is how data with
+tools was written before templates knew them.
 """
 
 from __future__ import annotations
@@ -18,6 +22,9 @@ from core.errors import shown
 
 Message = dict[str, Any]
 
+TOOLS_TOLD = 'Functions that may be called, each by a line of JSON: {"name": "…", "arguments": {…}}'
+"""Stands before tool definitions that are told in the system message."""
+
 
 @dataclass(frozen=True)
 class Habits:
@@ -25,6 +32,8 @@ class Habits:
 
     knows_developer: bool = False
     wants_arguments_as_text: bool = False
+    writes_tools: bool = True
+    writes_calls: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,15 @@ class Conversation:
 
 def read_conversation(value: dict[str, Any], habits: Habits) -> Conversation:
     """Read a checked chat row; raises RowRefused for a content that is no text."""
-    told = value["messages"]
+    told, tools = value["messages"], value.get("tools") or None
+    if tools and not habits.writes_tools:
+        told, tools = _with_tools_told(told, tools), None
+    if not habits.writes_calls:
+        told = [_with_calls_told(message) if message.get("tool_calls") else message for message in told]
     assistants = tuple(k for k, message in enumerate(told) if message["role"] == "assistant")
     return Conversation(
         messages=[_read_message(message, habits) for message in told],
-        tools=value.get("tools") or None,
+        tools=tools,
         assistants=assistants,
         is_trained=tuple(_is_trained(told[k]) for k in assistants),
     )
@@ -70,6 +83,29 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(inner)
 
 
+def _with_tools_told(messages: list[Message], tools: list[Any]) -> list[Message]:
+    functions = [orjson.dumps(tool.get("function", tool) if isinstance(tool, dict) else tool).decode() for tool in tools]
+    text = "\n".join([TOOLS_TOLD, *functions])
+    first = messages[0]
+    if first["role"] not in ("system", "developer"):
+        return [{"role": "system", "content": text}, *messages]
+    return [{**first, "content": "\n\n".join(filter(None, [_plain_text(first.get("content")), text]))}, *messages[1:]]
+
+
+def _with_calls_told(message: Message) -> Message:
+    calls = [_call_told(call["function"]) for call in message["tool_calls"]]
+    text = "\n".join(filter(None, [_plain_text(message.get("content")), *calls]))
+    return {**{key: value for key, value in message.items() if key != "tool_calls"}, "content": text}
+
+
+def _call_told(function: dict[str, Any]) -> str:
+    return orjson.dumps({"name": function.get("name"), "arguments": _as_object(function.get("arguments"))}).decode()
+
+
+def _plain_text(content: Any) -> str:
+    return "".join(map(_text_of, content)) if isinstance(content, list) else content or ""
+
+
 def _is_trained(message: Message) -> bool:
     weight = message.get("weight")
     return weight is None or weight > 0
@@ -80,7 +116,7 @@ def _read_message(told: Message, habits: Habits) -> Message:
     if message["role"] == "developer" and not habits.knows_developer:
         message["role"] = "system"
     if isinstance(message.get("content"), list):
-        message["content"] = "".join(_text_of(part) for part in message["content"])
+        message["content"] = _plain_text(message["content"])
     if isinstance(message.get("tool_calls"), list):
         message["tool_calls"] = [_read_call(call, habits) for call in message["tool_calls"]]
     return message

@@ -10,6 +10,7 @@ from core.data.templates.refusal import RowRefused
 from core.data.templates.renderer import Renderer
 
 _ARGUMENTS = '{"probed_key": "probed"}'
+_NAME = "look_up"
 
 
 def probe_turn_end(renderer: Renderer, controls: re.Pattern[str]) -> str:
@@ -27,18 +28,38 @@ def probe_turn_end(renderer: Renderer, controls: re.Pattern[str]) -> str:
 
 
 def probe_habits(renderer: Renderer) -> Habits:
-    """Whether it has a word for developers, and in which form of a tool call's arguments it writes JSON."""
-    is_text = not _writes_json(renderer, {"probed_key": "probed"}) and _writes_json(renderer, _ARGUMENTS)
-    return Habits(knows_developer="developer" in renderer.source, wants_arguments_as_text=is_text)
+    """Whether it has words for developers, tools and calls, and in which form of a call's arguments it writes JSON."""
+    as_object, as_text = _with_call(renderer, {"probed_key": "probed"}), _with_call(renderer, _ARGUMENTS)
+    return Habits(
+        knows_developer="developer" in renderer.source,
+        wants_arguments_as_text=not _holds_json(as_object) and _holds_json(as_text),
+        writes_tools=_writes_tools(renderer),
+        writes_calls=as_object is None or as_text is None or _NAME in as_object or _NAME in as_text,
+    )
 
 
-def _writes_json(renderer: Renderer, arguments: object) -> bool:
-    call = {"id": "call00001", "type": "function", "function": {"name": "look_up", "arguments": arguments}}
+def _with_call(renderer: Renderer, arguments: object) -> str | None:
+    """A conversation that ends with a call; None when the template refuses it."""
+    call = {"id": "call00001", "type": "function", "function": {"name": _NAME, "arguments": arguments}}
     try:
-        rendering = renderer.render(_asked({"role": "assistant", "content": "", "tool_calls": [call]}))
+        return renderer.render(_asked({"role": "assistant", "content": "", "tool_calls": [call]}))
     except RowRefused:
-        return False
-    return '"probed_key"' in rendering
+        return None
+
+
+def _holds_json(rendering: str | None) -> bool:
+    return rendering is not None and '"probed_key"' in rendering
+
+
+def _writes_tools(renderer: Renderer) -> bool:
+    """Whether tools change what is written; a template that refuses to say is taken to."""
+    tool = {"type": "function", "function": {"name": _NAME, "description": "Looks up.", "parameters": {
+        "type": "object", "properties": {"word": {"type": "string", "description": "What to look up."}}}}}
+    messages = _asked({"role": "assistant", "content": "Yes"})
+    try:
+        return renderer.render(messages, [tool]) != renderer.render(messages)
+    except RowRefused:
+        return True
 
 
 def _asked(answer: Message) -> list[Message]:

@@ -367,3 +367,19 @@ def test_an_end_token_that_the_tokenizer_does_not_know_is_named(tmp_path: Path) 
     write_tokenizer(tmp_path, eos="</end>")
     with pytest.raises(DataError, match="no special token of its tokenizer"):
         open_template(str(tmp_path), row_format="text", control_tokens=("<|im_end|>",), front=())
+
+
+def test_a_template_that_knows_no_tools_has_them_told_in_its_texts() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"city": "Paris"}'}}
+    tools = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}]
+    messages = [QUESTION, {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "c1", "content": "a capital"}, ANSWER]
+    example = chat_template(family("chatml")).example(row(*messages, tools=tools))
+    assert trained_of(example) == [
+        '{"name":"look_up","arguments":{"city":"Paris"}}<|im_end|>', "Paris is the capital.<|im_end|>"]
+    told = '{"name":"look_up","parameters":{"type":"object"}}<|im_end|>'
+    assert text_of(example).startswith("<|im_start|>system\nFunctions that may be called")
+    assert told in text_of(example)
+    briefed = chat_template(family("chatml")).example(row(SYSTEM, *messages, tools=tools))
+    assert text_of(briefed).startswith("<|im_start|>system\nAnswer in one sentence.\n\nFunctions that may be called")
+    assert trained_of(briefed) == trained_of(example)
