@@ -73,6 +73,7 @@ def test_a_data_set_is_registered_shown_previewed_and_deleted(server: Server) ->
     made = json.loads(succeeded(run(server, "datasets", "register", "mill", MILLER, "--json")))
     shown = json.loads(succeeded(run(server, "datasets", "show", "mill", "--json")))
     rows = json.loads(succeeded(run(server, "datasets", "rows", "mill", "--limit", "2", "--json")))
+    assert "95 %" in succeeded(run(server, "datasets", "lengths", "mill", "--model", "tiny"))
     seen = succeeded(run(server, "datasets", "preview", "mill", "--model", "tiny"))
     succeeded(run(server, "datasets", "delete", made["id"]))
 
@@ -80,6 +81,21 @@ def test_a_data_set_is_registered_shown_previewed_and_deleted(server: Server) ->
     assert [row["line"] for row in rows["data"]] == [1, 2]
     assert "How do I boil an egg?" in seen
     assert "mill" not in [entry["name"] for entry in json.loads(succeeded(run(server, "datasets", "list", "--json")))]
+
+
+def test_fields_are_mapped_and_both_sides_of_a_pair_are_shown(server: Server, tmp_path: Path) -> None:
+    rows = tmp_path / "pairs.jsonl"
+    rows.write_text(json.dumps({"q": "How high?", "good": "Two metres.", "bad": "No idea."}) + "\n")
+    columns = '{"ranking": true, "columns": {"prompt": "q", "chosen": "good", "rejected": "bad"}}'
+
+    told = succeeded(run(server, "datasets", "register", "pairs", rows, "--columns", columns, "--json"))
+
+    assert json.loads(told)["version"]["shape"] == "preference_alpaca"
+    shown = succeeded(run(server, "datasets", "preview", "pairs", "--model", "tiny"))
+    assert "Two metres." in shown
+    assert "No idea." in shown
+    refused = run(server, "datasets", "register", "pairs", rows, "--columns", "{")
+    assert (refused.returncode, "holds no JSON" in refused.stderr) == (2, True)
 
 
 def test_a_data_set_without_a_usable_row_names_its_lines_and_exits_with_1(server: Server, tmp_path: Path) -> None:
