@@ -1,6 +1,7 @@
 """A repository of the Hugging Face hub as a place: `hf://datasets/ORG/NAME@REVISION/…`, through the hub's own file system.
 
-A file's tag is its Git or LFS digest, so what a moved branch brings is noticed where a process opens it. Only the token of the operator's file is used.
+A file's tag is its Git or LFS digest, so what a moved branch brings is noticed where a process opens it. No other
+token is used than that of the operator's file.
 """
 
 from __future__ import annotations
