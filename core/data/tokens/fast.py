@@ -43,15 +43,17 @@ class FastEncoder:
         self.control_tokens = tuple(controls)
         self._spelling = Spelling(self.control_tokens)
         self.front = _front(tokenizer)
-        self._stand_ins = {text: stand_in(token["id"]) for text, token in controls.items()}
-        twins: list[Any] = [_twin(token, self._stand_ins[text]) for text, token in controls.items()]
+        twin_texts = {text: stand_in(token["id"]) for text, token in controls.items()}
+        self._stand_ins = {text: (twin, len(twin.encode())) for text, twin in twin_texts.items()}
+        """Of each control token its stand-in, and how many bytes that has."""
+        twins: list[Any] = [_twin(token, twin_texts[text]) for text, token in controls.items()]
         tokenizer.add_tokens(twins)
         self._lengths = self._spelled_lengths({token["id"]: token["content"] for token in added})
         self._real_ids = np.arange(len(self._lengths), dtype=np.int32)
         for text, token in controls.items():
-            twin = tokenizer.token_to_id(self._stand_ins[text])
+            twin = tokenizer.token_to_id(twin_texts[text])
             self._lengths[token["id"]] = _NOWHERE
-            self._lengths[twin] = len(self._stand_ins[text].encode())
+            self._lengths[twin] = self._stand_ins[text][1]
             self._real_ids[twin] = token["id"]
 
     def encode(self, examples: Sequence[Example]) -> list[MaskedIds | None]:
@@ -99,7 +101,7 @@ class FastEncoder:
 
     def _spelled_lengths(self, added: dict[int, str]) -> np.ndarray:
         """The bytes of each token: byte-level vocabularies write one character a byte; added tokens stand as they are."""
-        twins = [self._tokenizer.token_to_id(text) or 0 for text in self._stand_ins.values()]
+        twins = [self._tokenizer.token_to_id(text) or 0 for text, _ in self._stand_ins.values()]
         highest = max([self._tokenizer.vocab_size - 1, *added, *twins])
         words = map(self._tokenizer.id_to_token, range(highest + 1))
         lengths = np.array([_NOWHERE if word is None else len(word) for word in words], np.int64)
@@ -112,7 +114,7 @@ class FastEncoder:
 class _Written:
     """Rows as the texts that are encoded, and the borders of what is trained on, in bytes over all rows."""
 
-    def __init__(self, stand_ins: dict[str, str]) -> None:
+    def __init__(self, stand_ins: dict[str, tuple[str, int]]) -> None:
         self._stand_ins = stand_ins
         self.texts: list[str] = []
         self.borders = [0]
@@ -124,8 +126,12 @@ class _Written:
         parts: list[str] = []
         was_trained = False
         for piece in example.pieces:
-            text = self._stand_ins[piece.text] if piece.is_control else piece.text
-            end = at + (len(text) if text.isascii() else len(text.encode()))
+            text = piece.text
+            if piece.is_control:
+                text, size = self._stand_ins[text]
+            else:
+                size = len(text) if text.isascii() else len(text.encode())
+            end = at + size
             if piece.is_trained and end > at:
                 if was_trained:
                     self.ends[-1] = end
