@@ -3,6 +3,7 @@
 It gives ids and no offsets, so where a token lies is told from the ids: each token of a byte-level vocabulary spells its
 bytes, and the bytes of a row's tokens, one after another, are the bytes of its text. So one table (id → bytes) and a running
 sum give every token's place, and the borders of what is trained on are looked up in it, for all rows of a step at once.
+(Texts are encoded one by one: a batch of several is handed to a pool of threads, which costs more than it saves.)
 
 A row is left to the reference when fastokens refuses it (a byte that the vocabulary lacks), when its tokens do not spell
 exactly its bytes, when a control token comes out of ordinary text, and when it is not in the form that the tokenizer would
@@ -80,11 +81,11 @@ class FastEncoder:
     def _encode(self, rows: _Written) -> list[MaskedIds | None] | None:
         """None when some row is for the reference."""
         try:
-            told, borders = self._tokenizer.encode_batch_flat(rows.texts, False, True)
+            told = [self._tokenizer.encode_batch_flat([text], False, True)[0] for text in rows.texts]
         except ValueError:
             return None
-        numbers = np.frombuffer(told, np.uint32)
-        borders = np.frombuffer(borders, np.uint64).astype(np.int64)
+        numbers = np.frombuffer(b"".join(told), np.uint32)
+        borders = np.cumsum([0, *map(len, told)], dtype=np.int64) // numbers.itemsize
         places = np.zeros(len(numbers) + 1, np.int64)
         np.cumsum(self._lengths.take(numbers), out=places[1:])
         if places.take(borders).tolist() != rows.borders:

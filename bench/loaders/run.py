@@ -1,0 +1,260 @@
+"""Measure our loader, and peers beside it on the same file, each measurement in fresh processes.
+
+    python bench/loaders/run.py [--megabytes 200 1000 4000] [--memory-megabytes 20000] [--runs 5] [--model DIR]
+                                [--peer NAME=PYTHON …]
+
+For each size: write seeded chat rows (bench/generate.py), register them, take batches as a run does. Files are removed
+behind each size. Without a model's folder the built-in SmolLM2 is converted once into `work/`. A peer is a program
+`peers/NAME.py` that another interpreter runs; README.md says what it tells. Peers that were not named keep the rows that an
+earlier run gave them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from bench.generate import write_rows  # noqa: E402
+from bench.loaders.measure import LoaderFailed, Outcome, run  # noqa: E402
+from core.data.pipeline.timetable import Timetable  # noqa: E402
+from core.data.process import bare_environment  # noqa: E402
+from core.data.rows import open_index  # noqa: E402
+from core.data.spec import MixtureEntry, SourceSpec, StreamSpec  # noqa: E402
+
+FOLDER = Path(__file__).resolve().parent
+WORK = FOLDER / "work"
+BATCH_SIZE = 16
+MAX_LENGTH = 2048
+LOADER = "core.data.ahead"
+"""What stands in the command of our loader process."""
+EXACT_ROWS_BYTES = 8_000_000
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file, registered, and a model."""
+
+    name: str
+    file: Path
+    index: Path
+    model: Path
+    rows: int
+
+    def spec(self) -> StreamSpec:
+        source = SourceSpec.of_file("rows", str(self.file), str(self.index), "chat")
+        return StreamSpec((source,), (MixtureEntry(1, (1.0,)),), seed=1, epochs=2, batch_size=BATCH_SIZE,
+                          max_length=MAX_LENGTH, micro_batch_tokens=8192, tokenizer_path=str(self.model), tokenizer_digest="")
+
+    def write_spec(self) -> Path:
+        path = WORK / "spec.json"
+        path.write_bytes(orjson.dumps(self.spec().to_json()))
+        return path
+
+    def write_position(self, share: float) -> Path:
+        """Where a run stands when a share of its first epoch is done."""
+        spec = self.spec()
+        timetable = Timetable(spec, [open_index(spec.sources[0])])
+        path = WORK / "position.json"
+        step = int(timetable.plan.epoch_ends[0] * share)
+        path.write_bytes(orjson.dumps(timetable.position_after(step).to_json()))
+        return path
+
+
+def main() -> None:
+    asked = _arguments()
+    WORK.mkdir(exist_ok=True)
+    model = asked.model or _converted_model()
+    peers = dict(each.split("=", 1) for each in asked.peer)
+    rows: list[Row] = []
+    for megabytes in [*asked.megabytes, *asked.memory_megabytes]:
+        for row in _measure(megabytes, model, asked, peers, is_whole=megabytes in asked.megabytes):
+            rows.append(row)
+            print(f"{row['system']:32} {row['metric']:28} {row['case']:64} {row['value']:>16,.3f} {row['unit']}", flush=True)
+    _write_results(rows)
+
+
+def _measure(megabytes: int, model: Path, asked: argparse.Namespace, peers: dict[str, str], *, is_whole: bool) -> Iterator[Row]:
+    name = f"{megabytes // 1000} GB" if megabytes >= 1000 else f"{megabytes} MB"
+    file, index = WORK / f"{megabytes}.jsonl", WORK / f"{megabytes}.index"
+    try:
+        count = write_rows(file, size_bytes=megabytes * 1_000_000)
+        case = Case(name, file, index, model, count)
+        yield from _registering(case, asked.runs if megabytes <= 1000 else 1)
+        yield from _reading(case, asked.runs if is_whole else 3, asked.steps)
+        if is_whole:
+            yield from _resuming(case, asked.runs)
+            for peer, python in peers.items():
+                yield from _peer(case, peer, python, asked.runs, asked.steps * BATCH_SIZE)
+        if megabytes == asked.megabytes[0]:
+            yield from _limits(case, asked.runs)
+            yield from _exactness(model)
+    finally:
+        file.unlink(missing_ok=True)
+        shutil.rmtree(index, ignore_errors=True)
+
+
+def _registering(case: Case, runs: int) -> Iterator[Row]:
+    times = []
+    for _ in range(runs):
+        shutil.rmtree(case.index, ignore_errors=True)
+        times.append(_timed([sys.executable, "-m", "core.data.register", str(case.file), str(case.index)]))
+    yield _row("register_seconds", f"{case.name}, CPU time", [cpu for _, cpu in times], "s")
+    yield _row("register_seconds", f"{case.name}, by the clock", [wall for wall, _ in times], "s")
+    disk = sum(path.stat().st_size for path in case.index.iterdir())
+    yield _row("extra_disk_bytes", case.name, [disk], "bytes")
+
+
+def _reading(case: Case, runs: int, steps: int) -> Iterator[Row]:
+    imports = [_run_ours("imports.py") for _ in range(3)]
+    own = statistics.median(each.peak_private_bytes for each in imports)
+    spent = [each.moments["done"].told["cpu_microseconds"] / 1e6 for each in imports]
+    yield _row("imports_cpu_seconds", "the loader process", spent, "s")
+    _run_ours("ours.py", case.write_spec(), "--steps", 1)  # the data set meets the model
+    outcomes = [_run_ours("ours.py", case.write_spec(), "--steps", steps) for _ in range(runs)]
+    yield from _rates("headrace", case, outcomes)
+    private = [each.private_by_command[LOADER] - own for each in outcomes]
+    yield _row("private_memory_bytes", f"{case.name}, the loader process, beyond its imports", private, "bytes")
+
+
+def _rates(system: str, case: Case, outcomes: Sequence[Outcome]) -> Iterator[Row]:
+    def each(measured: Callable[[Outcome], float]) -> list[float]:
+        return [measured(outcome) for outcome in outcomes]
+
+    yield _row("first_batch_seconds", case.name, each(lambda o: o.moments["first_batch"].seconds), "s", system)
+    yield _row("first_batch_cpu_seconds", case.name, each(lambda o: o.moments["first_batch"].cpu_seconds), "s", system)
+    yield _row("tokens_per_cpu_second", case.name, each(lambda o: o.rate()[0]), "tokens/s", system)
+    yield _row("tokens_per_second", case.name, each(lambda o: o.rate()[1]), "tokens/s", system)
+    yield _row("rows_per_second", case.name, each(lambda o: o.rate()[2]), "rows/s", system)
+    yield _row("peak_rss_bytes", f"{case.name}, all processes", each(lambda o: o.peak_rss_bytes), "bytes", system)
+    yield _row("private_memory_bytes", f"{case.name}, all processes", each(lambda o: o.peak_private_bytes), "bytes", system)
+
+
+def _resuming(case: Case, runs: int) -> Iterator[Row]:
+    """In pairs, so that what else the machine does falls on both."""
+    spec, position = case.write_spec(), case.write_position(0.9)
+    starts, resumes = [], []
+    for _ in range(max(runs, 5)):
+        starts.append(_run_ours("ours.py", spec, "--steps", 1).moments["first_batch"])
+        resumes.append(_run_ours("ours.py", spec, "--steps", 1, "--position", position).moments["first_batch"])
+    beyond = statistics.median(m.cpu_seconds for m in resumes) - statistics.median(m.cpu_seconds for m in starts)
+    yield _row("resume_90_seconds", f"{case.name}, by the clock", [moment.seconds for moment in resumes], "s")
+    yield _row("resume_90_seconds", f"{case.name}, CPU time", [moment.cpu_seconds for moment in resumes], "s")
+    yield {**_row("resume_90_seconds", f"{case.name}, CPU time over a start at zero", [beyond], "s"), "runs": len(starts)}
+
+
+def _limits(case: Case, runs: int) -> Iterator[Row]:
+    for kind in ("fast", "reference"):
+        rates = [_run_ours("limit.py", case.file, case.model, kind).rate()[0] for _ in range(runs)]
+        yield _row("limit_tokens_per_cpu_second", f"{kind} tokenizer, {case.name}", rates, "tokens/s")
+
+
+def _exactness(model: Path) -> Iterator[Row]:
+    file, index = WORK / "exact.jsonl", WORK / "exact.index"
+    try:
+        count = write_rows(file, size_bytes=EXACT_ROWS_BYTES)
+        _timed([sys.executable, "-m", "core.data.register", str(file), str(index)])
+        spec = Case("", file, index, model, count).spec()
+        path = WORK / "exact.json"
+        path.write_bytes(orjson.dumps(replace(spec, epochs=1).to_json()))
+        command = [sys.executable, str(FOLDER / "exactness.py"), str(path)]
+        told = orjson.loads(subprocess.run(command, env=bare_environment(), capture_output=True, check=True).stdout)
+        for case, (lost, doubled) in told.items():
+            yield _row("rows_lost", f"{count:,} rows, {case}", [lost], "rows")
+            yield _row("rows_doubled", f"{count:,} rows, {case}", [doubled], "rows")
+    finally:
+        file.unlink(missing_ok=True)
+        shutil.rmtree(index, ignore_errors=True)
+
+
+def _peer(case: Case, name: str, python: str, runs: int, rows: int) -> Iterator[Row]:
+    command = [python, str(FOLDER / "peers" / f"{name}.py"), str(case.file), str(case.model), "--batch", str(BATCH_SIZE),
+               "--rows", str(rows)]
+    try:
+        outcomes = [run(command) for _ in range(runs)]
+    except LoaderFailed as failed:
+        print(failed, file=sys.stderr)
+        return
+    yield from _rates(outcomes[0].moments["first_batch"].told.get("system", name), case, outcomes)
+
+
+def _run_ours(program: str, *arguments: object) -> Outcome:
+    command = [sys.executable, str(FOLDER / program), *map(str, arguments)]
+    return run(command, environment=bare_environment(), watched=(LOADER,))
+
+
+def _timed(command: Sequence[str]) -> tuple[float, float]:
+    """Seconds by the clock and of CPU that a process took."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, env=bare_environment(), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}")
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+
+
+def _converted_model() -> Path:
+    model = WORK / "model"
+    if not (model / "tokenizer.json").is_file():
+        shutil.rmtree(model, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "worker.convert", "--builtin", "smollm2-135m-instruct", "--out", str(model)],
+                       cwd=ROOT, check=True)
+    return model
+
+
+def _row(metric: str, case: str, values: Sequence[float], unit: str, system: str = "headrace") -> Row:
+    return {"system": system, "metric": metric, "case": case, "value": round(statistics.median(values), 4), "unit": unit,
+            "runs": len(values), "lowest": round(min(values), 4), "highest": round(max(values), 4)}
+
+
+def _write_results(rows: list[Row]) -> None:
+    path = FOLDER / "results.json"
+    before = orjson.loads(path.read_bytes())["rows"] if path.is_file() else []
+    measured = {(row["system"], row["metric"], row["case"]) for row in rows}
+    kept = [row for row in before if (row["system"], row["metric"], row["case"]) not in measured]
+    told = {"commit": _commit(), "machine": _machine(), "command": " ".join(["python bench/loaders/run.py", *sys.argv[1:]]),
+            "rows": [*rows, *kept]}
+    path.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (f"{os.cpu_count()} cores of {name}, {memory:.0f} GiB, Python {sys.version.split()[0]}, load "
+            f"{os.getloadavg()[0]:.1f} at the end")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure loaders on one file.")
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[200, 1000, 4000])
+    parser.add_argument("--memory-megabytes", type=int, nargs="*", default=[], help="sizes of which only our side is measured")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=600, help="counted, of 16 rows each")
+    parser.add_argument("--model", type=Path, help="a model's folder with tokenizer.json and a chat template")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
