@@ -126,12 +126,12 @@ def _reading(case: Case, runs: int, steps: int) -> Iterator[Row]:
     yield _row("imports_cpu_seconds", "the loader process", spent, "s")
     _run_ours("ours.py", case.write_spec(), "--steps", 1)  # the data set meets the model
     outcomes = [_run_ours("ours.py", case.write_spec(), "--steps", steps) for _ in range(runs)]
-    yield from _rates("headrace", case, outcomes)
+    yield from rates("headrace", case, outcomes)
     private = [each.private_by_command[LOADER] - own for each in outcomes]
     yield _row("private_memory_bytes", f"{case.name}, the loader process, beyond its imports", private, "bytes")
 
 
-def _rates(system: str, case: Case, outcomes: Sequence[Outcome]) -> Iterator[Row]:
+def rates(system: str, case: Case, outcomes: Sequence[Outcome]) -> Iterator[Row]:
     def each(measured: Callable[[Outcome], float]) -> list[float]:
         return [measured(outcome) for outcome in outcomes]
 
@@ -189,7 +189,7 @@ def _peer(case: Case, name: str, python: str, runs: int, rows: int) -> Iterator[
     except LoaderFailed as failed:
         print(failed, file=sys.stderr)
         return
-    yield from _rates(outcomes[0].moments["first_batch"].told.get("system", name), case, outcomes)
+    yield from rates(outcomes[0].moments["first_batch"].told.get("system", name), case, outcomes)
 
 
 def _run_ours(program: str, *arguments: object) -> Outcome:

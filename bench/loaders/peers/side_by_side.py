@@ -28,7 +28,11 @@ sys.path[:0] = [str(ROOT), str(FOLDER)]
 from watching import Seen, watch  # noqa: E402
 
 from bench.generate import write_rows  # noqa: E402
+from bench.loaders.measure import Outcome  # noqa: E402
+from bench.loaders.measure import run as measured  # noqa: E402
 from bench.loaders.results import keep, row  # noqa: E402
+from bench.loaders.run import LOADER, Case, rates  # noqa: E402
+from core.data.process import bare_environment  # noqa: E402
 
 WORK = FOLDER.parent / "work"
 BATCH = 16
@@ -129,10 +133,37 @@ def _preparation(peer: Peer, place: Place, runs: int) -> Iterator[dict[str, Any]
 
 def _speed(asked: argparse.Namespace, place: Place) -> None:
     seen: dict[str, list[Seen]] = {name: [] for name in asked.peers}
+    ours = OurLoader(place) if "headrace" in asked.peers else None
     for _ in range(asked.runs):
+        if ours:
+            keep(ours.rows_after_a_run())
         for name in asked.peers:
             seen[name].append(place.run(PEERS[name], "read", "--batches", str(PEERS[name].batches)))
             keep(_speed_rows(PEERS[name], seen[name], place.case))
+
+
+class OurLoader:
+    """Headrace as a run uses it (`../ours.py`: a read-ahead process, and a light one that takes), in the same turns."""
+
+    def __init__(self, place: Place) -> None:
+        index = place.work(PEERS["headrace"]) / "rows.index"
+        self._case = Case(place.case, place.file, index, place.tokenizer, 0)
+        self._command = [str(FOLDER.parent / "ours.py"), str(self._case.write_spec()), "--steps"]
+        self._imports = statistics.median(_of_headrace(str(FOLDER.parent / "imports.py")).peak_private_bytes for _ in range(3))
+        self._outcomes: list[Outcome] = []
+        _of_headrace(*self._command, "1")  # the data set meets the model
+
+    def rows_after_a_run(self) -> Iterator[dict[str, Any]]:
+        """Read once more; give the medians of all runs so far."""
+        self._outcomes.append(_of_headrace(*self._command, "2000"))
+        yield from rates("headrace", self._case, self._outcomes)
+        private = [each.private_by_command[LOADER] - self._imports for each in self._outcomes]
+        case = f"{self._case.name}, the loader process, beyond its imports"
+        yield row("headrace", "private_memory_bytes", case, statistics.median(private), "bytes", runs=len(private))
+
+
+def _of_headrace(*command: str) -> Outcome:
+    return measured([sys.executable, *command], environment=bare_environment(), watched=(LOADER,))
 
 
 def _speed_rows(peer: Peer, seen: list[Seen], case: str) -> Iterator[dict[str, Any]]:
