@@ -1,12 +1,10 @@
-"""Measure our loader, and peers beside it on the same file, each measurement in fresh processes.
+"""Measure our loader alone, at any size, each measurement in fresh processes; `peers/side_by_side.py` puts peers beside it.
 
     python bench/loaders/run.py [--megabytes 200 1000 4000] [--memory-megabytes 20000] [--runs 5] [--model DIR]
-                                [--peer NAME=PYTHON …]
 
 For each size: write seeded chat rows (bench/generate.py), register them, take batches as a run does. Files are removed
-behind each size. Without a model's folder the built-in SmolLM2 is converted once into `work/`. A peer is a program
-`peers/NAME.py` that another interpreter runs; README.md says what it tells. Peers that were not named keep the rows that an
-earlier run gave them.
+behind each size. Without a model's folder the built-in SmolLM2 is converted once into `work/`. What an earlier run measured
+and this one does not stays in results.json.
 """
 
 from __future__ import annotations
@@ -29,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bench.generate import write_rows  # noqa: E402
-from bench.loaders.measure import LoaderFailed, Outcome, run  # noqa: E402
+from bench.loaders.measure import Outcome, run  # noqa: E402
+from bench.loaders.results import keep  # noqa: E402
 from core.data.pipeline.timetable import Timetable  # noqa: E402
 from core.data.process import bare_environment  # noqa: E402
 from core.data.rows import open_index  # noqa: E402
@@ -79,16 +78,11 @@ def main() -> None:
     asked = _arguments()
     WORK.mkdir(exist_ok=True)
     model = asked.model or _converted_model()
-    peers = dict(each.split("=", 1) for each in asked.peer)
-    rows: list[Row] = []
     for megabytes in [*asked.megabytes, *asked.memory_megabytes]:
-        for row in _measure(megabytes, model, asked, peers, is_whole=megabytes in asked.megabytes):
-            rows.append(row)
-            print(f"{row['system']:32} {row['metric']:28} {row['case']:64} {row['value']:>16,.3f} {row['unit']}", flush=True)
-    _write_results(rows)
+        keep(_measure(megabytes, model, asked, is_whole=megabytes in asked.megabytes))
 
 
-def _measure(megabytes: int, model: Path, asked: argparse.Namespace, peers: dict[str, str], *, is_whole: bool) -> Iterator[Row]:
+def _measure(megabytes: int, model: Path, asked: argparse.Namespace, *, is_whole: bool) -> Iterator[Row]:
     name = f"{megabytes // 1000} GB" if megabytes >= 1000 else f"{megabytes} MB"
     file, index = WORK / f"{megabytes}.jsonl", WORK / f"{megabytes}.index"
     try:
@@ -98,8 +92,6 @@ def _measure(megabytes: int, model: Path, asked: argparse.Namespace, peers: dict
         yield from _reading(case, asked.runs if is_whole else 3, asked.steps)
         if is_whole:
             yield from _resuming(case, asked.runs)
-            for peer, python in peers.items():
-                yield from _peer(case, peer, python, asked.runs, asked.steps * BATCH_SIZE)
         if megabytes == asked.megabytes[0]:
             yield from _limits(case, asked.runs)
             yield from _exactness(model)
@@ -181,17 +173,6 @@ def _exactness(model: Path) -> Iterator[Row]:
         shutil.rmtree(index, ignore_errors=True)
 
 
-def _peer(case: Case, name: str, python: str, runs: int, rows: int) -> Iterator[Row]:
-    command = [python, str(FOLDER / "peers" / f"{name}.py"), str(case.file), str(case.model), "--batch", str(BATCH_SIZE),
-               "--rows", str(rows)]
-    try:
-        outcomes = [run(command) for _ in range(runs)]
-    except LoaderFailed as failed:
-        print(failed, file=sys.stderr)
-        return
-    yield from rates(outcomes[0].moments["first_batch"].told.get("system", name), case, outcomes)
-
-
 def _run_ours(program: str, *arguments: object) -> Outcome:
     command = [sys.executable, str(FOLDER / program), *map(str, arguments)]
     return run(command, environment=bare_environment(), watched=(LOADER,))
@@ -222,29 +203,6 @@ def _row(metric: str, case: str, values: Sequence[float], unit: str, system: str
             "runs": len(values), "lowest": round(min(values), 4), "highest": round(max(values), 4)}
 
 
-def _write_results(rows: list[Row]) -> None:
-    path = FOLDER / "results.json"
-    before = orjson.loads(path.read_bytes())["rows"] if path.is_file() else []
-    measured = {(row["system"], row["metric"], row["case"]) for row in rows}
-    kept = [row for row in before if (row["system"], row["metric"], row["case"]) not in measured]
-    told = {"commit": _commit(), "machine": _machine(), "command": " ".join(["python bench/loaders/run.py", *sys.argv[1:]]),
-            "rows": [*rows, *kept]}
-    path.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (f"{os.cpu_count()} cores of {name}, {memory:.0f} GiB, Python {sys.version.split()[0]}, load "
-            f"{os.getloadavg()[0]:.1f} at the end")
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure loaders on one file.")
     parser.add_argument("--megabytes", type=int, nargs="+", default=[200, 1000, 4000])
@@ -252,7 +210,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=600, help="counted, of 16 rows each")
     parser.add_argument("--model", type=Path, help="a model's folder with tokenizer.json and a chat template")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     return parser.parse_args()
 
 
