@@ -17,6 +17,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[3]))
 from program import Asked, folder_bytes, run
 
 import core.data.ahead.__main__  # noqa: F401 - what the read-ahead process imports
+from core.data.index import ShardIndex
 from core.data.pipeline.opening import open_stream
 from core.data.shards import OpenPlaces
 from core.data.spec import (
@@ -74,7 +75,7 @@ def prepare(asked: Asked) -> dict[str, Any]:
 def _source(asked: Asked) -> tuple[SourceSpec, Places]:
     """The registered file; one at an address `s3://bucket/name` is read from there, by the index made of the same bytes."""
     if not asked.file.startswith("s3://"):
-        return SourceSpec.of_file("rows", asked.file, str(_index(asked)), "chat"), Places()
+        return SourceSpec("rows", (_local_shard(asked),), "chat", ""), Places()
     root, _, path = asked.file.rpartition("/")
     options = {"endpoint_url": os.environ["S3_ENDPOINT"], "key": os.environ["AWS_ACCESS_KEY_ID"],
                "secret": os.environ["AWS_SECRET_ACCESS_KEY"]}
@@ -83,6 +84,13 @@ def _source(asked: Asked) -> tuple[SourceSpec, Places]:
         stat = opened.stat("bucket", path)
     shard = ShardSpec(path, str(_index(asked)), "", place="bucket", bytes=stat.size, tag=stat.tag)
     return SourceSpec("rows", (shard,), "chat", "", layout=layout_for([shard])), places
+
+
+def _local_shard(asked: Asked) -> ShardSpec:
+    """The file, or the frames that it was turned into where rows cannot be read from it."""
+    kind = ShardIndex.open(_index(asked)).report.kind
+    path = f"{_index(asked)}.zst" if kind == "frames" else asked.file
+    return ShardSpec(path, str(_index(asked)), "", kind=kind, name=Path(asked.file).name)
 
 
 def _index(asked: Asked) -> Path:
