@@ -6,17 +6,20 @@ Each file has 2,000 chat rows, and a fault at line 1,001 or at its end. A loader
 rows of ../results.json that come of it carry `fault:` in their case:
 
     rows_lost              good rows that were not delivered
-    fault_named            1 when what the loader told names the file and the line (the row at the cut, for a cut archive)
+    fault_named            1 when what the loader told names the file and the line (how far it could be read, for a cut archive)
     private_memory_bytes   the most memory beyond imports, registering or reading, for the file with one immense row
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -79,8 +82,10 @@ def _is_named(seen: list[Seen], file: Path) -> bool:
     """Whether file and line stand in one sentence of what was told."""
     told = [str(fault) for each in seen for fault in each.events.get("prepared", {}).get("faults", ())]
     told += [each.last_words for each in seen]
-    lines = {str(AT + 1), f"{AT + 1:,}", str(ROWS), f"{ROWS:,}", str(_CUT_AT), f"{_CUT_AT:,}"}
-    return any(file.name in one and any(line in one for line in lines) for one in told)
+    places = {str(AT + 1), f"{AT + 1:,}", str(ROWS), f"{ROWS:,}"}
+    if file.suffix == ".gz":
+        places |= {str(_cut_at().bytes), f"{_cut_at().bytes:,}"}
+    return any(file.name in one and any(place in one for place in places) for one in told)
 
 
 def _made(fault: str) -> tuple[Path, int]:
@@ -115,7 +120,7 @@ def _archive(lines: list[bytes]) -> tuple[str, bytes, int]:
 def _cut_archive(lines: list[bytes]) -> tuple[str, bytes, int]:
     """Cut in the middle: the rows that lie wholly before the cut are good."""
     packed = gzip.compress(b"".join(lines), 1)
-    return "cut.jsonl.gz", packed[:len(packed) // 2], _CUT_AT - 1
+    return "cut.jsonl.gz", packed[:len(packed) // 2], _cut_at().rows
 
 
 def _immense(lines: list[bytes]) -> tuple[str, bytes, int]:
@@ -131,16 +136,20 @@ FAULTS = {
 }
 
 
-def _cut_row() -> int:
-    """The row, from 1, that the cut of the archive falls into."""
-    import zlib
+@dataclass(frozen=True)
+class Cut:
+    rows: int
+    """Rows that lie wholly before the cut."""
+    bytes: int
+    """Text that can be unpacked."""
 
+
+@functools.cache
+def _cut_at() -> Cut:
     lines = [orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in islice(iter_rows(), ROWS)]
     packed = gzip.compress(b"".join(lines), 1)
-    return zlib.decompressobj(31).decompress(packed[:len(packed) // 2]).count(b"\n") + 1
-
-
-_CUT_AT = _cut_row()
+    text = zlib.decompressobj(31).decompress(packed[:len(packed) // 2])
+    return Cut(text.count(b"\n"), len(text))
 
 
 if __name__ == "__main__":

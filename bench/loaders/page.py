@@ -159,10 +159,10 @@ def _growth(f: Figures) -> float | None:
 
 
 def _less_than_everything(f: Figures) -> float | None:
+    """Beside five times what loading everything takes at 200 MB: at 1 GB it would take most machines' memory."""
     ours = f.value(OURS, "private_memory_bytes", "1 GB, the loader process, beyond its imports")
-    whole = f.by_system("private_memory_bytes", "1 GB, all processes, beyond imports")
-    share = _ratio(ours, next((v for s, v in whole.items() if s.startswith("load everything")), None))
-    return None if share is None else 1 - share
+    share = _ratio(ours, _peer(f, "load everything", "private_memory_bytes", "200 MB, all processes, beyond imports"))
+    return None if share is None else 1 - share / 5
 
 
 def _peer(f: Figures, start: str, metric: str, *cases: str) -> float | None:
@@ -195,7 +195,7 @@ TARGETS = (
            lambda f: f.value(OURS, "private_memory_bytes", "1 GB, the loader process, beyond its imports"), _mb,
            lambda v: v <= 120e6),
     Target("its growth from 200 MB to 20 GB of data", "at most 2 MB", _growth, _mb, lambda v: v <= 2e6),
-    Target("… less than loading everything, 1 GB", "95 %", _less_than_everything, _share, lambda v: v >= 0.95),
+    Target("… less than loading everything, 1 GB (five times what it takes for 200 MB)", "95 %", _less_than_everything, _share, lambda v: v >= 0.95),
     Target("resident memory of all processes, share of the smallest peer's, 200 MB", "below 100 %",
            lambda f: _ratio(f.value(OURS, "peak_rss_bytes", "200 MB, all processes"),
                             f.best_peer("peak_rss_bytes", "200 MB, all processes", best=min)), _share, lambda v: v < 1),
