@@ -69,7 +69,7 @@ NO_JOBS: list[tuple[dict[str, Any], str, str]] = [
     ({"model": "tiny", "datasets": [{"dataset": "DATASET", "version": 0}]}, "invalid_value", "datasets.0.version"),
     ({"model": "tiny", "datasets": [{"dataset": "DATASET", "version": 9}]}, "not_found", "datasets.0.dataset"),
     ({"model": "tiny", "datasets": [{"dataset": "DATASET", "version": 10**18}]}, "not_found", "datasets.0.dataset"),
-    ({"model": "tiny", "datasets": [{"dataset": "DATASET", "weight": 0}]}, "invalid_value", "datasets.0.weight"),
+    ({"model": "tiny", "datasets": [{"dataset": "DATASET", "weight": 0}]}, "invalid_value", ""),
     ({"model": "tiny", "datasets": [{"dataset": "DATASET", "weight": -1}]}, "invalid_value", "datasets.0.weight"),
     ({"model": "tiny", "datasets": [{"dataset": "DATASET"}] * 2}, "invalid_value", "datasets.1.dataset"),
     (job(validation_split=0), "invalid_value", "validation_split"),
