@@ -17,7 +17,7 @@ SHARE = 0.10
 LEAST_STEPS = 20
 LEAST_SECONDS = 2.0
 
-_MORE_PROCESSES = "give the loader more processes (HEADRACE_LOADER_PROCESSES) where cores are free"
+_MORE_PROCESSES = "leave the loader process a core of its own (HEADRACE_THREADS one below the cores)"
 _REMEDIES = {
     "reading": "put the data on a faster disk, or on a host whose memory holds it",
     "network": "copy the data near to the worker, give its cache more room, or submit with the layout 'blocks', which reads "

@@ -17,7 +17,7 @@ def told(watch: DataWatch, steps: int, *, wait: float, loading: Loading = TOKENI
 def test_a_stretch_of_waiting_is_told_once_with_its_cause() -> None:
     (report,) = told(DataWatch(), 100, wait=0.1)
     assert (report.cause, report.steps, round(report.share, 2)) == ("tokenising", LEAST_STEPS, 0.2)
-    assert "HEADRACE_LOADER_PROCESSES" in report.remedy
+    assert "HEADRACE_THREADS" in report.remedy
 
 
 def test_a_tenth_is_borne_in_silence_and_so_is_the_start() -> None:
