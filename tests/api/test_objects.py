@@ -17,7 +17,7 @@ from core.models.service import add_base_model
 from core.storage import manifest
 from core.storage.artifacts import index_key
 from tests.api.serving import House, error_of, serving
-from tests.factories import a_base_model, a_checkpoint, a_dataset, a_job, a_running_job, report_steps, succeed
+from tests.factories import a_base_model, a_checkpoint, a_dataset, a_file, a_job, a_running_job, report_steps, succeed
 from tests.tiny import write_tokenizer
 
 JOB_FIELDS = {
@@ -257,6 +257,39 @@ def test_a_preview_shows_tokens_and_what_is_trained_on(house: House, tmp_path: P
     trained = "".join(token["text"] for token in row["tokens"] if token["trained"])
     assert "a0" in trained
     assert "q0" not in trained
+
+
+def test_a_data_set_shows_its_shape_and_its_rows_as_they_are_stored(house: House) -> None:
+    row = {"instruction": "How high?", "input": "", "output": "Two metres."}
+    dataset_id = a_registered_dataset(house, "alpaca", [json.dumps(row)] * 2)
+    version = get(house, f"/v1/datasets/{dataset_id}")["version"]
+    assert (version["format"], version["shape"], version["columns"]["response"]) == ("chat", "alpaca", "output")
+    assert version["duplicates"] == {"rows": 1, "is_estimated": False}
+    assert get(house, f"/v1/datasets/{dataset_id}/rows")["data"][0]["content"] == row
+
+
+def test_a_mapping_is_kept_and_one_that_is_none_is_refused(house: House) -> None:
+    with house.ledger.write() as session:
+        file = a_file(session, house.project)
+    body = {"name": "mapped", "file_id": file.id}
+    with house.client() as client:
+        told = client.post("/v1/datasets", json={**body, "shape": "alpaca", "columns": {"prompt": "question"}}).json()
+        refused = client.post("/v1/datasets", json={**body, "columns": {"promt": "question"}})
+    assert (told["version"]["shape"], told["version"]["columns"]) == ("alpaca", {"prompt": "question"})
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "columns")
+    assert "did you mean 'prompt'" in error_of(refused)["message"]
+
+
+def test_lengths_are_told_in_a_models_tokens(house: House, tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path / "model")
+    with house.ledger.write() as session:
+        add_base_model(session, name="counts", folder=str(folder), digest="d", facts={"context_length": 16}, now=system_clock())
+    dataset_id = a_registered_dataset(house, "measured", ROWS)
+    told = get(house, f"/v1/datasets/{dataset_id}/lengths", model="counts")
+    assert (told["rows"], told["measured"], told["context_length"], told["max_length"]) == (30, 30, 16, 16)
+    assert 0 < told["over"]["rows"] == len(told["over"]["lines"]) < 30
+    assert all(row["tokens"] > 16 for row in told["over"]["lines"])
+    assert get(house, f"/v1/datasets/{dataset_id}/lengths", model="counts", max_length=512)["over"]["lines"] == []
 
 
 def test_a_preview_of_a_model_that_cannot_be_read_is_refused(house: House) -> None:
