@@ -84,6 +84,9 @@ class Client:
         kind = {"Content-Type": "application/json"} if body is not None else {}
         return self._send("POST", path, content=content, headers={**kind, **headers}).json()
 
+    def patch(self, path: str, body: Any) -> Any:
+        return self._send("PATCH", path, content=orjson.dumps(body), headers={"Content-Type": "application/json"}).json()
+
     def delete(self, path: str) -> Any:
         return self._send("DELETE", path).json()
 

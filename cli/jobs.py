@@ -1,4 +1,4 @@
-"""`headrace jobs`: list, show, cancel, events; and `headrace logs`."""
+"""`headrace jobs`: list, show, cancel, events, checkpoints (mixture, rows and receipt are in steering.py); `headrace logs`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import steering
 from cli.client import open_client, segment
 from cli.output import Json, duration, out, print_fields, print_json, print_plain, print_table, say, when
 from cli.watch import describe_message, describe_step
 
-app = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs: list, show, cancel, events, checkpoints.")
+app = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs: list, show, cancel, events, "
+                   "checkpoints, mixture, rows, receipt.")
 
 JobId = Annotated[str, typer.Argument(help="Id of the job (ftjob-…).", show_default=False)]
 COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
@@ -96,6 +98,11 @@ def checkpoints(job: JobId, as_json: Json = False) -> None:
     rows = [(c["step_number"], _number(c["metrics"].get("train_loss")), _number(c["metrics"].get("full_valid_loss")), c["id"],
              c["fine_tuned_model_checkpoint"]) for c in found]
     print_table(("step", "loss", "held-out loss", "id", "model"), rows, empty="no checkpoints yet")
+
+
+app.command("mixture")(steering.mixture)
+app.command("rows")(steering.rows)
+app.command("receipt")(steering.receipt)
 
 
 def logs(job: JobId, as_json: Json = False) -> None:

@@ -15,6 +15,7 @@ from core.events.models import Event
 from core.jobs.service import get_job
 from core.lineage.reading import read_step
 from core.lineage.service import get_step
+from core.places import places_of
 from core.steering.service import data_stream
 
 router = APIRouter(prefix="/fine_tuning/jobs/{job_id}/steps", tags=["fine-tuning"])
@@ -36,7 +37,8 @@ def rows(
         kept = get_step(session, job, step)
         stream = data_stream(session, job, artifacts=parts.artifacts)
         train_loss = _train_loss(session, job.id, step)
-    view = read_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST))
+    view = read_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST),
+                     places=places_of(parts.settings).only(stream.place_names) if stream.place_names else None)
     return StepRows.of(job_id, step, kept.digest, view, train_loss=train_loss)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.data.proof import step_digest
 from core.data.rows import BadRow, RowReader
-from core.data.spec import Due, RowRef, StreamSpec
+from core.data.spec import Due, Places, RowRef, StreamSpec
 from core.errors import DataError, NotFound
 
 MOST_CHECKED_BYTES = 256 * 1024 * 1024
@@ -49,14 +49,15 @@ class StepView:
     has_more: bool
 
 
-def read_step(stream: StreamSpec, step: int, *, digest: str, losses: bytes, after: int | None, limit: int) -> StepView:
+def read_step(stream: StreamSpec, step: int, *, digest: str, losses: bytes, after: int | None, limit: int,
+              places: Places | None = None) -> StepView:
     """Read the slots behind number `after`, at most `limit` of them; raise NotFound when the data are there no more."""
     # imported late: whoever asks for no rows needs no indexes
     from core.data.pipeline.timetable import Timetable
 
     found = np.frombuffer(losses, "<f4")
     try:
-        with RowReader(stream.sources) as reader:
+        with RowReader(stream.sources, places) as reader:
             due = Timetable(stream, reader.indexes).due(step)
             page = _Page(stream, reader, found)
             rows, has_more = page.read(due, 0 if after is None else after + 1, limit)

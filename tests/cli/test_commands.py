@@ -51,6 +51,24 @@ def test_a_job_reads_well_without_json(server: Server, job: str) -> None:
     assert json.loads(succeeded(run(server, "logs", job, "--json")))["job"] == job
 
 
+def test_what_a_job_was_trained_on_is_shown(server: Server, job: str) -> None:
+    rows = run(server, "jobs", "rows", job, "2", "--limit", "3")
+    assert succeeded(rows).count("miller.jsonl row ") == 3
+    assert "3 of 60 rows; those that were trained on, by their digest" in rows.stderr
+    assert json.loads(succeeded(run(server, "jobs", "rows", job, "1", "--json")))["verified"] is True
+    receipt = json.loads(succeeded(run(server, "jobs", "receipt", job, "--json")))
+    assert receipt["sources"][0]["rows_drawn"] == receipt["sources"][0]["rows"]
+    assert receipt["order_digest"] in succeeded(run(server, "jobs", "receipt", job))
+    assert "miller.jsonl" in succeeded(run(server, "jobs", "mixture", job))
+
+
+def test_a_finished_jobs_mixture_is_not_changed(server: Server, job: str) -> None:
+    done = run(server, "jobs", "mixture", job, "--set", "miller.jsonl=2")
+    assert (done.returncode, "is succeeded" in done.stderr) == (2, True)
+    for word in ("nothing", "a=b"):
+        assert run(server, "jobs", "mixture", job, "--set", word).returncode == 2
+
+
 def test_the_adapter_is_downloaded_by_its_models_name(server: Server, job: str, tmp_path: Path) -> None:
     model = json.loads(succeeded(run(server, "jobs", "show", job, "--json")))["fine_tuned_model"]
 
