@@ -77,14 +77,16 @@ class ChildLink:
         self._open.register(process.stderr.fileno(), selectors.EVENT_READ, self._read_log)
 
     @classmethod
-    def start(cls, command: Sequence[str], *, log_path: Path, environment: Mapping[str, str], first: Line | None = None
-              ) -> ChildLink:
-        """Start `command` as the head of a process group of its own, and send it `first` before anything else."""
+    def start(cls, command: Sequence[str], *, log_path: Path, environment: Mapping[str, str], first: Line | None = None,
+              passed: Sequence[int] = ()) -> ChildLink:
+        """Start `command` as the head of a process group of its own, and send it `first` before anything else; it inherits
+        the descriptors in `passed`."""
         reports, write_end = os.pipe()
         told = {"HEADRACE_REPORT_FD": str(write_end), "HEADRACE_PARENT_PID": str(os.getpid())}
         try:
             process = subprocess.Popen(
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(write_end,),
+                list(command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                pass_fds=(write_end, *passed),
                 env={**environment, **told}, cwd=ROOT, start_new_session=True, bufsize=0,
             )
         except BaseException:
@@ -104,6 +106,10 @@ class ChildLink:
     @property
     def last_lines(self) -> str:
         return self._log.last_lines()
+
+    def note(self, text: str) -> None:
+        """Add a line of the supervisor's own to the run's log."""
+        self._log.write(f"[supervisor] {text}\n".encode())
 
     @property
     def exit_code(self) -> int | None:
@@ -220,6 +226,6 @@ class ChildLink:
     def _break(self, cause: str) -> None:
         """Both ends come from one release, so a line that is no report means that the child is not to be trusted further."""
         self._is_broken, self._unread = True, b""
-        self._log.write(f"[supervisor] the child is ended: {cause}\n".encode())
+        self.note(f"the child is ended: {cause}")
         log.error("child.broken", pid=self.pid, cause=cause)
         self.kill()

@@ -66,20 +66,20 @@ def run_one(place: Place, who: Identity, found: list[FoundDevice]) -> bool:
 
 
 def claim_next(ledger: Ledger, settings: Settings, who: Identity, found: list[FoundDevice]) -> Claim | None:
-    """Claim the job that is due, with one free device of this host; None when either is missing."""
+    """Claim the job that is due, with as many free devices of this host as it asks for; None when either is missing."""
     with ledger.read() as session:
         is_due = or_(Job.not_before.is_(None), Job.not_before <= database_now(session))
         if session.scalar(select(Job.id).where(Job.state == "queued", is_due).limit(1)) is None:
             return None
     with ledger.write() as session:
-        free = free_device(devices.free(session, who.host), found)
-        if free is None:
+        free = free_devices(devices.free(session, who.host), found)
+        if not free:
             return None
-        return claims.claim_next(session, worker_id=who.worker_id, host=who.host, devices=[free.id],
-                                 lease_seconds=settings.lease_seconds)
+        return claims.claim_next(session, worker_id=who.worker_id, host=who.host, devices=[device.id for device in free],
+                                 of=len(found), lease_seconds=settings.lease_seconds)
 
 
-def free_device(free: list[Device], found: list[FoundDevice]) -> Device | None:
-    """The first free device among those that this process found; a host's row may tell of one that is there no more."""
+def free_devices(free: list[Device], found: list[FoundDevice]) -> list[Device]:
+    """The free devices among those that this process found; a host's row may tell of one that is there no more."""
     mine = {(device.kind, device.ordinal) for device in found}
-    return next((device for device in free if (device.kind, device.ordinal) in mine), None)
+    return [device for device in free if (device.kind, device.ordinal) in mine]

@@ -12,6 +12,8 @@ from core.devices.service import FoundDevice
 from core.errors import ConfigurationError
 
 Wanted = Literal["auto", "cpu", "cuda"]
+Capability = tuple[int, int]
+"""What an NVIDIA GPU can do, as CUDA numbers it: (8, 0) is the A100."""
 
 
 def find_devices(wanted: Wanted) -> list[FoundDevice]:
@@ -38,6 +40,16 @@ def find_gpus() -> list[FoundDevice]:
             return []
         shown = visible(os.environ.get("CUDA_VISIBLE_DEVICES"), nvml.nvmlDeviceGetCount(), lambda n: _uuid(nvml, n))
         return [_gpu(nvml, number) for number in shown]
+
+
+def capability_of(ordinal: int) -> Capability | None:
+    """Ask the driver what a GPU can do; None where it does not say."""
+    with _nvml() as nvml:
+        try:
+            major, minor = nvml.nvmlDeviceGetCudaComputeCapability(nvml.nvmlDeviceGetHandleByIndex(ordinal))
+        except Exception:  # no driver, no such GPU, a driver too old to know: all mean that nothing is known
+            return None
+        return int(major), int(minor)
 
 
 def visible(setting: str | None, count: int, uuid_of: Callable[[int], str]) -> list[int]:

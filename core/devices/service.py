@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core.db.session import database_now
@@ -40,6 +40,12 @@ def announce(session: Session, host: str, found: Sequence[FoundDevice], *, now: 
 def free(session: Session, host: str) -> list[Device]:
     """Devices of a host that no run holds."""
     return list(session.scalars(_of(host).where(Device.run_id.is_(None))))
+
+
+def most_on_one_host(session: Session) -> int:
+    """How many devices of one kind the best equipped of the known hosts has; 0 when no worker was ever there."""
+    per_host = select(func.count().label("devices")).select_from(Device).group_by(Device.host, Device.kind).subquery()
+    return session.scalar(select(func.max(per_host.c.devices))) or 0
 
 
 def lease(session: Session, run_id: str, device_ids: Sequence[str], *, now: datetime) -> bool:

@@ -40,14 +40,20 @@ class Claim:
 
 
 def claim_next(session: Session, *, worker_id: str, host: str, devices: Sequence[str], lease_seconds: float,
-               now: datetime | None = None) -> Claim | None:
-    """Claim the job that is due next with all of `devices` (ids), or give None: nothing is due, or a device is taken."""
+               of: int | None = None, now: datetime | None = None) -> Claim | None:
+    """Claim the job that is due next, with as many of the free `devices` (ids) as it asks for: all it needs, or none.
+
+    `of` is how many the host has in all, as many as are free unless told. None when nothing is due that this host could ever
+    run, and while too few devices are free for the job whose turn it is: it is not overtaken, so that jobs of one device
+    cannot keep one of several waiting for ever. A host without a device of record takes jobs of one, and leases none.
+    """
     now = now or database_now(session)
-    job = next_queued(session, now)
-    if job is None:
+    of = len(devices) if of is None else of
+    job = next_queued(session, now, most_devices=max(1, of))
+    if job is None or len(devices) < job.devices <= of:
         return None
     run = _new_run(job, worker_id=worker_id, host=host, lease_seconds=lease_seconds, now=now)
-    if not devices_service.lease(session, run.id, devices, now=now):
+    if not devices_service.lease(session, run.id, devices[:job.devices], now=now):
         return None
     session.add(run)
     session.flush()

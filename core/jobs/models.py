@@ -31,6 +31,8 @@ class Job(Base):
     model: Mapped[str]
     seed: Mapped[int]
     priority: Mapped[int] = mapped_column(default=0)
+    devices: Mapped[int] = mapped_column(default=1, server_default="1")
+    """How many devices of one host a run of it holds."""
     training_file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"), index=True)
     validation_file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
     sources: Mapped[list[Any]]

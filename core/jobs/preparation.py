@@ -17,6 +17,7 @@ from core.data.spec import MixtureEntry, StreamPlan, StreamSpec
 from core.datasets.faults import first_faults
 from core.datasets.models import DatasetVersion
 from core.datasets.shape import shape_of
+from core.devices.service import most_on_one_host
 from core.errors import DataError, HeadraceError, shown
 from core.jobs.models import Job
 from core.jobs.moves import move
@@ -50,7 +51,7 @@ def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetim
     except HeadraceError as error:
         _fail(session, job, error, now=now)
         return "failed"
-    _queue(session, job, resolved, now=now)
+    _queue(session, job, resolved, most_devices=most_on_one_host(session), now=now)
     return "queued"
 
 
@@ -132,9 +133,12 @@ def _fail(session: Session, job: Job, error: HeadraceError, *, now: datetime) ->
          data={"error": told}, error=told)
 
 
-def _queue(session: Session, job: Job, resolved: dict[str, Any], *, now: datetime) -> None:
-    few = "" if resolved["rows"] >= FEW_ROWS else f"; {resolved['rows']} rows are few, results improve from {FEW_ROWS} on"
-    move(session, job.id, "queued", code="job.queued", now=now, level="warn" if few else "info", queued_at=now,
+def _queue(session: Session, job: Job, resolved: dict[str, Any], *, most_devices: int, now: datetime) -> None:
+    warning = "" if resolved["rows"] >= FEW_ROWS else f"; {resolved['rows']} rows are few, results improve from {FEW_ROWS} on"
+    if 0 < most_devices < job.devices:
+        warning += (f"; options.devices is {job.devices} and the largest known host has {most_devices}, so it stays queued until "
+                    "a worker with as many comes, or cancel it and ask for fewer")
+    move(session, job.id, "queued", code="job.queued", now=now, level="warn" if warning else "info", queued_at=now,
          resolved=resolved, total_steps=resolved["total_steps"],
          data={"total_steps": resolved["total_steps"], "rows": resolved["rows"]},
-         message=f"Files are valid: {resolved['rows']} rows, {resolved['total_steps']} steps; the job waits for a worker{few}")
+         message=f"Files are valid: {resolved['rows']} rows, {resolved['total_steps']} steps; the job waits for a worker{warning}")

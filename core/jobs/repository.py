@@ -40,15 +40,16 @@ def count_unfinished(session: Session, project_id: str) -> int:
     return session.scalar(query) or 0
 
 
-def next_queued(session: Session, now: datetime) -> Job | None:
-    """Lock the job that is due next: highest priority, then the project served longest ago, then the longest wait.
+def next_queued(session: Session, now: datetime, *, most_devices: int = 1) -> Job | None:
+    """Lock the job that is due next, of those that ask for at most so many devices: highest priority, then the project
+    served longest ago, then the longest wait.
 
     Jobs that another claim has locked are passed over (PostgreSQL); SQLite has one writer at a time."""
     is_due = or_(Job.not_before.is_(None), Job.not_before <= now)
     query = (
         select(Job.id)
         .join(Project, Project.id == Job.project_id)
-        .where(Job.state == "queued", is_due)
+        .where(Job.state == "queued", is_due, Job.devices <= most_devices)
         .order_by(Job.priority.desc(), Project.served_at.asc().nulls_first(), Job.queued_at, Job.id)
         .limit(1)
         .with_for_update(of=Job, skip_locked=True)

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 SPEC_VERSION = 1
 
 Auto = Literal["auto"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Epochs = Annotated[int, Field(ge=1, le=50, strict=True)]
 BatchSize = Annotated[int, Field(ge=1, le=256, strict=True)]
 Multiplier = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)]
@@ -82,6 +83,10 @@ class TrainingOptions(Frozen):
     """Evaluate also within an epoch; the end of each epoch is evaluated whenever there is something to evaluate on."""
     checkpoint_every_steps: Annotated[int, Field(ge=1, strict=True)] | None = None
     max_run_seconds: Annotated[int, Field(ge=1, strict=True)] | None = None
+    devices: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    """GPUs of one host that train the job together; the rows of each step are shared among them."""
+    precision: Precision = "auto"
+    """Numbers to multiply in; "auto" takes the best that the worker's device has."""
     sample_prompts: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=2000)]],
                               Field(max_length=8)] = []
     """Prompts answered before the first step and after the last, as events."""
