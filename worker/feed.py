@@ -63,6 +63,15 @@ class Feed(Iterator[Batch]):
         self.wait_seconds = time.perf_counter() - started
         return batch
 
+    @property
+    def proposed(self) -> int:
+        """Number of the change whose commit is awaited before the next batch; 0 for none."""
+        return self._proposed or 0
+
+    def expect(self, number: int) -> None:
+        """Await that commit too: rank 0, which alone is told of pending changes, has proposed it for the next step."""
+        self._proposed = number
+
     def interrupt(self) -> None:
         """End the read-ahead process, so that nobody waits for a batch of it; from any thread, and harmless twice."""
         with suppress(ProcessLookupError, OSError):

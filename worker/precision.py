@@ -50,7 +50,7 @@ def choose(asked: Precision, devices: Sequence[tuple[str, Capability | None]]) -
     if asked not in can:
         raise RunRejected(
             f"options.precision is '{asked}', and {_names(devices)} does not multiply it; ask for 'auto' or "
-            f"{_either(can)}, or wait for a worker with another device", code="precision_unavailable", param="options.precision")
+            f"{_either(can)}, or run it where another device is", code="precision_unavailable", param="options.precision")
     return Chosen(asked, "options.precision asks for it")
 
 

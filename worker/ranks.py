@@ -7,7 +7,6 @@ has bound its port already and hands the listening socket down, so no other prog
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -35,6 +35,7 @@ class Started(Line):
     trainable_parameters: int
     device: str
     dtype: str
+    ranks: int = 1
     warnings: list[str] = field(default_factory=list)
 
 

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from core.specs.run import RunSpec
 from worker.child import Child, open_child
 from worker.feed import Feed, Open
 from worker.held_out import HeldOut
+from worker.ranks import Member, read_member
 from worker.reports import Alive, Failed, FailureKind, PhaseChanged, Started
 from worker.training.state import Origin, State, read_state
 
@@ -61,6 +63,7 @@ def main(arguments: list[str]) -> int:
 def run(spec: RunSpec, child: Child) -> None:
     """Train what is left of `spec`; returns after Finished or Stopped was reported."""
     child.report(PhaseChanged("loading"))
+    member = read_member(os.environ, ranks=spec.ranks)
     stream = StreamSpec.from_json(spec.stream)
     state = where_it_stands(spec, stream)
     child.stands_at(state.step)
@@ -68,18 +71,33 @@ def run(spec: RunSpec, child: Child) -> None:
         feed = None
         if state.step < spec.total_steps:
             feed = opened.enter_context(
-                Feed(stream, state.position, total_steps=spec.total_steps, child=child, open_ahead=_opener(child)))
+                Feed(stream, state.position, total_steps=spec.total_steps, child=child, open_ahead=_opener(child, member)))
             child.on_stop(feed.interrupt)
-        training, restored = _build(spec, lambda: feed.stream if feed else stream, state, child, opened)
+        training, restored = _build(spec, lambda: feed.stream if feed else stream, state, _Ties(child, member, feed), opened)
         child.begins()
         training.run(feed or iter(()), wait_seconds=lambda: feed.wait_seconds if feed else 0.0, random_state=restored)
 
 
-def _opener(child: Child) -> Open:
+@dataclass(frozen=True)
+class _Ties:
+    """To whom a run belongs: its supervisor, the other ranks, its rows."""
+
+    child: Child
+    member: Member
+    feed: Feed | None
+
+
+def _opener(child: Child, member: Member) -> Open:
+    """How a rank reads ahead: its own share of each step."""
     def open_ahead(stream: StreamSpec, position: Position) -> ReadAhead:
-        return read_ahead(stream, position, byte_budget=READ_AHEAD_BYTES, places=child.given_places(stream.place_names))
+        return read_ahead(share_of(stream, member), position, byte_budget=READ_AHEAD_BYTES,
+                          places=child.given_places(stream.place_names))
 
     return open_ahead
+
+
+def share_of(stream: StreamSpec, member: Member) -> StreamSpec:
+    return replace(stream, rank=member.rank, ranks=member.ranks)
 
 
 def where_it_stands(spec: RunSpec, stream: StreamSpec) -> State:
@@ -118,15 +136,17 @@ def _failed(kind: FailureKind, error: BaseException) -> Failed:
     return Failed(kind, code, f"{type(error).__name__}: {error}"[:500])
 
 
-def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, child: Child, opened: ExitStack
+def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: _Ties, opened: ExitStack
            ) -> tuple[Training, dict | None]:
     """Import torch and build all that trains; the random state of the checkpoint is handed on, to be restored last."""
+    child, member, feed = ties.child, ties.member, ties.feed
     gc.disable()  # thousands of modules come, none goes: a fifth of the time would be spent looking for garbage
     from worker.training.device import open_device
 
     child.report(Alive(1))
-    from worker.training.checkpointing import KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR, Saver, restore
-    from worker.training.loop import Surroundings, Training
+    from worker.training.checkpointing import KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR, Elsewhere, Saver, restore
+    from worker.training.group import open_group
+    from worker.training.loop import Steering, Surroundings, Training
     from worker.training.model import build_model
     from worker.training.optimizer import build_optimizer
     from worker.training.sampling import Sampler
@@ -134,7 +154,7 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, child:
     gc.enable()
     gc.freeze()
     child.report(Alive(2))
-    device = open_device(spec.device, spec.dtype, threads=spec.threads, seed=spec.seed)
+    device = open_device(spec.device, spec.dtype, threads=spec.threads, seed=spec.seed, rank=member.rank)
     base = Path(spec.base_model)
     model = build_model(
         base, device=device, lora=spec.lora, base_model_name=spec.base_model_name,
@@ -142,34 +162,40 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, child:
         gradient_checkpointing=spec.gradient_checkpointing)
     child.report(Alive(3))
     optimizer = build_optimizer(model.parameters, spec.optimizer, total_steps=spec.total_steps,
-                                is_scaled=device.is_cuda and spec.dtype == "fp16")
-    restored = restore(Path(spec.resume_from), model, optimizer) if spec.resume_from else None
+                                is_scaled=device.dtype_name == "fp16")
+    restored = restore(Path(spec.resume_from), model, optimizer, rank=member.rank) if spec.resume_from else None
+    if restored is None and (member.rank or spec.resume_from):
+        restored = device.fresh_random_state(spec.seed, rank=member.rank, step=state.step)
     if optimizer.scaler is not None and state.scaler:
         optimizer.scaler.load_state_dict(state.scaler)
+    group = open_group(member, place=device.place)
     saver = Saver(Path(spec.folder), base_model=base, origin=origin_of(spec, stream), report=child.report,
-                  keep=KEPT_UNDER_SUPERVISOR if child.is_supervised else KEPT_BY_HAND)
-    sampler = Sampler(base, spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts else None
+                  keep=KEPT_UNDER_SUPERVISOR if child.is_supervised else KEPT_BY_HAND) if group.is_first else Elsewhere()
+    sampler = Sampler(base, spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts and group.is_first else None
+    steering = Steering(lambda: feed.proposed, feed.expect) if feed else Steering()
     child.report(Started(
         from_step=state.step, total_steps=spec.total_steps, parameters=model.base_parameters,
-        trainable_parameters=sum(p.numel() for p in model.parameters.values()), device=spec.device, dtype=spec.dtype,
+        trainable_parameters=sum(p.numel() for p in model.parameters.values()), device=spec.device, dtype=device.dtype_name,
+        ranks=spec.ranks,
         warnings=[] if model.can_pack else ["this architecture cannot share a row between examples; each goes alone"]))
     training = Training(
         spec, state, model=model, optimizer=optimizer, saver=saver,
         names=lambda: [source.name for source in stream().sources],
-        validation=_validation(spec, child, opened), sampler=sampler, around=Surroundings(child.report, child.is_stopping))
+        validation=_validation(spec, ties, opened), sampler=sampler,
+        around=Surroundings(child.report, child.is_stopping, group=group, steering=steering))
     return training, restored
 
 
-def _validation(spec: RunSpec, child: Child, opened: ExitStack) -> Callable[[], Iterator[Batch]] | None:
-    """Open the held-out rows once; each evaluation reads them from the start."""
+def _validation(spec: RunSpec, ties: _Ties, opened: ExitStack) -> Callable[[], Iterator[Batch]] | None:
+    """Open this rank's share of the held-out rows once; each evaluation reads it from the start."""
     if spec.validation is None:
         return None
     from core.data.pipeline import open_stream, plan_stream
 
-    told = StreamSpec.from_json(spec.validation)
+    told = share_of(StreamSpec.from_json(spec.validation), ties.member)
     if told.place_names:
-        held_out = HeldOut(told, _opener(child))
-        child.on_stop(held_out.interrupt)
+        held_out = HeldOut(told, _opener(ties.child, ties.member))
+        ties.child.on_stop(held_out.interrupt)
         return held_out if plan_stream(told).total_steps else None
     stream = opened.enter_context(open_stream(told))
     return (lambda: iter(stream.batches(Position()))) if stream.plan.total_steps else None

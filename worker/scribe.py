@@ -214,7 +214,7 @@ class Scribe:
     def _write_started(self, session: Session, job: Job, run: Run, started: Started) -> None:
         now = self._clock()
         run.from_step = started.from_step
-        told = {"device": started.device, "dtype": started.dtype, "parameters": started.parameters,
+        told = {"device": started.device, "dtype": started.dtype, "ranks": started.ranks, "parameters": started.parameters,
                 "trainable_parameters": started.trainable_parameters, "from_step": started.from_step, "attempt": run.attempt}
         if started.from_step:
             events.append_message(session, job, code="run.restored", data=told, now=now,

@@ -72,14 +72,14 @@ def claim_next(ledger: Ledger, settings: Settings, who: Identity, found: list[Fo
         if session.scalar(select(Job.id).where(Job.state == "queued", is_due).limit(1)) is None:
             return None
     with ledger.write() as session:
-        free = free_devices(devices.free(session, who.host), found)
+        free = mine(devices.free(session, who.host), found)
         if not free:
             return None
         return claims.claim_next(session, worker_id=who.worker_id, host=who.host, devices=[device.id for device in free],
                                  of=len(found), lease_seconds=settings.lease_seconds)
 
 
-def free_devices(free: list[Device], found: list[FoundDevice]) -> list[Device]:
+def mine(free: list[Device], found: list[FoundDevice]) -> list[Device]:
     """The free devices among those that this process found; a host's row may tell of one that is there no more."""
-    mine = {(device.kind, device.ordinal) for device in found}
-    return [device for device in free if (device.kind, device.ordinal) in mine]
+    known = {(device.kind, device.ordinal) for device in found}
+    return [device for device in free if (device.kind, device.ordinal) in known]

@@ -80,7 +80,8 @@ def batches(steps: int) -> Iterator[Batch]:
     for step in range(1, steps + 1):
         micros = tuple(_micro(step * 10 + part) for part in range(ROWS // ROWS_A_MICRO_BATCH))
         trained = int(sum(m.loss_mask.sum() for m in micros))
-        yield Batch(step, step / steps, micros, tuple(RowRef(0, r) for r in range(ROWS)), trained, Position(step, (step,)))
+        yield Batch(step, step / steps, micros, tuple(RowRef(0, r) for r in range(ROWS)), trained, Position(step, (step,)),
+                    slots=tuple(range(ROWS)), slot_count=ROWS, counts=((0, 1, LENGTH, trained // ROWS),) * ROWS)
 
 
 def headrace(base: Path, steps: int, recovery_seconds: float) -> list[float]:

@@ -360,17 +360,19 @@ class Batch:
     holes: tuple[Hole, ...] = ()
     """The rows of this rank's share that the step does without."""
     truncated: int = 0
-    """Examples of this rank's share that were cut to `max_length`."""
+    """Examples of the whole step that were cut to `max_length`."""
     overlong: dict[str, int] = field(default_factory=dict)
-    """How many rows of this rank's share were too long, by what was done with them."""
+    """How many rows of the whole step were too long, by what was done with them."""
     slots: tuple[int, ...] = ()
     """The slot of the step that each of `rows` came from; a row that was split is there once for each example."""
     slot_count: int = 0
     """Slots of the whole step, over all ranks, holes included."""
+    counts: tuple[tuple[int, int, int, int], ...] = ()
+    """Source, examples, tokens and trained tokens of each slot of the whole step, over all ranks; a hole has no examples."""
     digest: int = 0
     """Digest of the rows that the whole step is trained on, by their content (core/data/proof.py)."""
     spelled: int = 0
-    """Examples of this rank's share that spell a control token, which stays ordinary text."""
+    """Examples of the whole step that spell a control token, which stays ordinary text."""
     loading: Loading = Loading()
     warnings: tuple[str, ...] = ()
     """What the owner of the run should know of the stream from here on, in plain words."""

@@ -136,9 +136,10 @@ def _fail(session: Session, job: Job, error: HeadraceError, *, now: datetime) ->
 def _queue(session: Session, job: Job, resolved: dict[str, Any], *, most_devices: int, now: datetime) -> None:
     warning = "" if resolved["rows"] >= FEW_ROWS else f"; {resolved['rows']} rows are few, results improve from {FEW_ROWS} on"
     if 0 < most_devices < job.devices:
-        warning += (f"; options.devices is {job.devices} and the largest known host has {most_devices}, so it stays queued until "
-                    "a worker with as many comes, or cancel it and ask for fewer")
+        warning += (f"; options.devices is {job.devices} and the largest known host has {most_devices}: it stays queued until "
+                    "a worker with as many comes; cancel it and ask for fewer to train at once")
     move(session, job.id, "queued", code="job.queued", now=now, level="warn" if warning else "info", queued_at=now,
          resolved=resolved, total_steps=resolved["total_steps"],
          data={"total_steps": resolved["total_steps"], "rows": resolved["rows"]},
-         message=f"Files are valid: {resolved['rows']} rows, {resolved['total_steps']} steps; the job waits for a worker{warning}")
+         message=f"Files are valid: {resolved['rows']} rows, {resolved['total_steps']} steps; "
+                 f"the job waits for a worker{warning}")

@@ -114,7 +114,8 @@ def _add_job(session: Session, project_id: str, spec: JobSpec, *, now: datetime)
     job = Job(
         id=new_id("job"), project_id=project_id, state="validating_files", spec=spec_json(spec), spec_version=SPEC_VERSION,
         model=spec.model, seed=secrets.randbelow(SEED_BELOW) if spec.seed is None else spec.seed, priority=spec.priority or 0,
-        devices=spec.options.devices if spec.options else 1, training_file_id=spec.training_file, validation_file_id=spec.validation_file,
+        devices=spec.options.devices if spec.options else 1,
+        training_file_id=spec.training_file, validation_file_id=spec.validation_file,
         sources=_sources(session, project_id, spec, now=now),
         validation_version_id=_validation_version(session, project_id, spec, now=now), created_at=now,
     )

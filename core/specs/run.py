@@ -52,6 +52,8 @@ class RunSpec(Frozen):
     device: str = "cpu"
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     threads: int = 1
+    ranks: int = 1
+    """Processes that share the rows of each step, one device each; each is started with RANK and WORLD_SIZE."""
     stream: dict[str, Any]
     """A `core.data.spec.StreamSpec` as JSON (part "train")."""
     validation: dict[str, Any] | None = None

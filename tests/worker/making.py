@@ -46,10 +46,17 @@ def micro(lengths: Sequence[int], *, seed: int = 0, sources: Sequence[int] | Non
 
 def batch(step: int, *micros: MicroBatch, total_steps: int = 6, **changes: Any) -> Batch:
     rows = tuple(RowRef(int(s), step) for m in micros for s in m.sources)
+    examples = [(m, k) for m in micros for k in range(len(m.sources))]
     told: dict[str, Any] = {
+        "slots": tuple(range(len(examples))), "slot_count": len(examples), "counts": tuple(counts(*each) for each in examples),
         "step": step, "epoch": 2 * step / total_steps, "micro_batches": micros, "rows": rows,
         "trained_tokens": int(sum(m.loss_mask.sum() for m in micros)), "position": Position(step, (4 * step,), 0)}
     return Batch(**{**told, **changes})
+
+
+def counts(of: MicroBatch, example: int) -> tuple[int, int, int, int]:
+    start, end = of.boundaries[example:example + 2].tolist()
+    return int(of.sources[example]), 1, end - start, int(of.loss_mask[start:end].sum())
 
 
 def batches(after: int, total_steps: int = 6) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ from core.settings import Settings
 from tests import factories
 from tests.worker.places import HOST, a_place, a_planned_job, free_devices
 from worker.presence import Identity
-from worker.train import announce_devices, claim_next, free_devices, run_one
+from worker.train import announce_devices, claim_next, mine, run_one
 
 CPU = FoundDevice("cpu", 0, "a processor", 1 << 30)
 CARDS = [FoundDevice("cuda", number, "a card", 1 << 30) for number in range(2)]
@@ -45,7 +45,7 @@ def test_each_worker_of_a_host_gets_a_card_of_its_own(ledger: Ledger, tmp_path: 
 
 
 def test_a_device_that_this_process_did_not_find_is_not_taken() -> None:
-    assert free_devices([], [CPU]) == []
+    assert mine([], [CPU]) == []
 
 
 def test_a_claimed_job_is_run_to_its_end(sqlite_ledger: Ledger, tmp_path: Path) -> None:

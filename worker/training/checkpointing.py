@@ -17,8 +17,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -47,17 +47,44 @@ class Snapshot:
     random_state: dict[str, torch.Tensor]
 
 
-def snapshot(state: State, model: Model, optimizer: Optimizer, random_state: dict[str, torch.Tensor]) -> Snapshot:
-    """Copy the run's tensors to the host."""
+def snapshot(state: State, model: Model, optimizer: Optimizer, random_states: Sequence[dict[str, torch.Tensor]]) -> Snapshot:
+    """Copy the run's tensors to the host; `random_states` are those of the ranks, in their order."""
     adapter, config = adapter_files(model)
-    return Snapshot(state, _copied(adapter), config, _copied(optimizer.tensors()), random_state)
+    joined = {_of_rank(rank) + name: tensor for rank, state in enumerate(random_states) for name, tensor in state.items()}
+    return Snapshot(replace(state, ranks=len(random_states)), _copied(adapter), config, _copied(optimizer.tensors()), joined)
 
 
-def restore(folder: Path, model: Model, optimizer: Optimizer) -> dict[str, torch.Tensor]:
-    """Put a verified checkpoint's tensors in place; return its random state, which the caller restores last."""
+def restore(folder: Path, model: Model, optimizer: Optimizer, *, rank: int = 0) -> dict[str, torch.Tensor] | None:
+    """Put a verified checkpoint's tensors in place; return the rank's random state, which the caller restores last.
+
+    None for a rank that the checkpoint knows nothing of: it was written by fewer.
+    """
     load_adapter(model.peft, load_file(folder / "adapter_model.safetensors"), folder)
     optimizer.restore(load_file(folder / "optimizer.safetensors"))
-    return load_file(folder / "rng.safetensors")
+    saved, prefix = load_file(folder / "rng.safetensors"), _of_rank(rank)
+    mine = {name.removeprefix(prefix): tensor for name, tensor in saved.items()
+            if name.startswith(prefix) and "." not in name.removeprefix(prefix)}
+    return mine or None
+
+
+def _of_rank(rank: int) -> str:
+    """What stands before the names of a rank's random state; nothing for rank 0."""
+    return f"rank{rank}." if rank else ""
+
+
+class Elsewhere:
+    """Stands where a Saver does on the ranks that write nothing."""
+
+    is_busy = False
+
+    def open(self, from_step: int) -> None:
+        pass
+
+    def save(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> None:
+        raise AssertionError("rank 0 alone writes checkpoints")
+
+    def wait(self) -> None:
+        pass
 
 
 class Saver:

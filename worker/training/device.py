@@ -1,17 +1,21 @@
 """The device a run computes on: placement, precision, determinism, random state, and what memory it holds.
 
-On a CPU everything is fp32 and deterministic: the same spec and seed give the same bytes. On CUDA the base weights are kept in
-bf16 (or fp16) and computed under autocast, while the adapter stays fp32; fp16 trains with a loss scaler.
+On a CPU everything is fp32, also where a base model's files or a spec say less, and deterministic: the same spec and seed give
+the same bytes. On CUDA the base weights are kept in bf16 (or fp16) and computed under autocast, while the adapter stays fp32;
+fp16 trains with a loss scaler. Of several ranks on one host each has the GPU of its number, and draws of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import os
 from dataclasses import dataclass
 
 import torch
+
+from worker.training.transfer import Transfer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -22,10 +26,16 @@ class Device:
     place: torch.device
     dtype: torch.dtype
     """Of the frozen base weights; anything below fp32 is computed under autocast."""
+    transfer: Transfer
+    """The way that batches take to it."""
 
     @property
     def is_cuda(self) -> bool:
         return self.place.type == "cuda"
+
+    @property
+    def dtype_name(self) -> str:
+        return next(name for name, dtype in DTYPES.items() if dtype is self.dtype)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         if self.dtype is torch.float32:
@@ -56,11 +66,19 @@ class Device:
         if self.is_cuda and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.place)
 
+    def fresh_random_state(self, seed: int, *, rank: int, step: int) -> dict[str, torch.Tensor]:
+        """The state that a rank starts with at a border whose checkpoint knows none of it: the same for the same three."""
+        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {rank} {step}".encode()).digest()[:8], "big") >> 1)
+        return self.random_state()
 
-def open_device(name: str, dtype: str, *, threads: int, seed: int) -> Device:
-    """Set this process up for one run: threads, determinism where the device has it, and the seed."""
+
+def open_device(name: str, dtype: str, *, threads: int, seed: int, rank: int = 0) -> Device:
+    """Set this process up for one run: threads, its GPU, determinism where the device has it, and the seed."""
     torch.set_num_threads(threads)
-    device = Device(torch.device(name), DTYPES[dtype])
+    place = torch.device(name, rank) if name == "cuda" else torch.device(name)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    device = Device(place, DTYPES[dtype] if place.type == "cuda" else torch.float32, Transfer(place))
     if not device.is_cuda:
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

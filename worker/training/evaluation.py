@@ -1,4 +1,4 @@
-"""The held-out rows → one loss and one accuracy, over all their trained tokens.
+"""The held-out rows → one loss and one accuracy, over all their trained tokens. Ranks share the rows and add up.
 
 Dropout is off and nothing is drawn from the random state, so an evaluation leaves the run as it was. It is read in this
 process, without read-ahead: batches are small beside a forward pass.
@@ -10,9 +10,33 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
+
 from core.data.spec import Batch, MicroBatch
+from worker.training.device import Device
+from worker.training.group import Group
 from worker.training.model import Model
 from worker.training.step import Layout, Sums, measure
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a rank's share of the rows adds up to; `trained` counts the tokens of all ranks."""
+
+    loss: float
+    matches: float
+    trained: int
+
+    def over(self, group: Group, device: Device) -> Tally:
+        """The same over all ranks, on each of them."""
+        numbers = torch.tensor([self.loss, self.matches], dtype=torch.float64, device=device.place)
+        group.add_up(numbers)
+        loss, matches = numbers.tolist()
+        return Tally(loss, matches, self.trained)
+
+    def validation(self) -> Validation | None:
+        """The figures; None where not one token is trained on."""
+        return Validation(self.loss / self.trained, self.matches / self.trained) if self.trained else None
 
 
 @dataclass(frozen=True)
@@ -22,8 +46,8 @@ class Validation:
 
 
 def evaluate(batches: Iterable[Batch], model: Model, layout: Layout, *,
-             before_each: Callable[[MicroBatch], None], on_batch: Callable[[int], None]) -> Validation | None:
-    """Measure every batch; None where not one token of them is trained on. `on_batch` hears how many are done."""
+             before_each: Callable[[MicroBatch], None], on_batch: Callable[[int], None]) -> Tally:
+    """Measure every batch. `on_batch` hears how many are done."""
     loss = matches = 0.0
     trained = 0
     with evaluating(model):
@@ -35,7 +59,7 @@ def evaluate(batches: Iterable[Batch], model: Model, layout: Layout, *,
             loss, matches = loss + float(sums.loss), matches + float(sums.matches)
             trained += batch.trained_tokens
             on_batch(done)
-    return Validation(loss / trained, matches / trained) if trained else None
+    return Tally(loss, matches, trained)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ never waits for a GPU.
 
 Every rank comes to every meeting, in one order, whatever happened to it: a rank that is told to stop says so at the next
 meeting and all leave together; none leaves by itself while another waits for it. A rank that dies closes its connections,
-which the others notice at once: RunInterrupted `rank_lost`. A rank that hangs is silent, and so are those that wait for it: their
-supervisor ends them all.
+which the others notice at once: RunInterrupted `rank_lost`. A rank that hangs is silent, and so are those that wait for it:
+their supervisor ends them all.
 """
 
 from __future__ import annotations

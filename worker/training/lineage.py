@@ -18,25 +18,25 @@ from core.data.spec import Batch
 
 
 @dataclass(frozen=True, eq=False)
-class ExampleCounts:
-    """Of each example of a batch, in its order: int64, shape (examples,) each."""
+class SlotCounts:
+    """Of each slot of a step, over all ranks: int64, shape (slots,) each."""
 
     sources: np.ndarray
+    examples: np.ndarray
+    """0 at a hole; several where a row was split."""
     tokens: np.ndarray
     trained: np.ndarray
 
     @classmethod
-    def of(cls, batch: Batch) -> ExampleCounts:
-        micros = batch.micro_batches
-        if not micros:
-            return cls(*(np.zeros(0, np.int64) for _ in range(3)))
-        return cls(
-            np.concatenate([m.sources for m in micros]).astype(np.int64),
-            np.concatenate([np.diff(m.boundaries) for m in micros]).astype(np.int64),
-            np.concatenate([np.add.reduceat(m.loss_mask, m.boundaries[:-1], dtype=np.int64) for m in micros]))
+    def of(cls, batch: Batch) -> SlotCounts:
+        return cls(*np.array(batch.counts, np.int64).reshape(-1, 4).T)
+
+    @property
+    def is_filled(self) -> np.ndarray:
+        return self.examples > 0
 
     def by_source(self, numbers: np.ndarray, sources: int) -> list[Any]:
-        """Add numbers of the examples up by their source."""
+        """Add numbers of the slots up by their source."""
         return np.bincount(self.sources, weights=numbers, minlength=sources).tolist()
 
 
@@ -51,8 +51,8 @@ class Seen:
     trained_tokens: list[int] = field(default_factory=list)
 
     def after(self, batch: Batch) -> Seen:
-        counts = ExampleCounts.of(batch)
-        return Seen(chained(self.order, batch.digest), _added(self.examples, counts, np.ones_like(counts.tokens)),
+        counts = SlotCounts.of(batch)
+        return Seen(chained(self.order, batch.digest), _added(self.examples, counts, counts.examples),
                     _added(self.tokens, counts, counts.tokens), _added(self.trained_tokens, counts, counts.trained))
 
     def to_json(self) -> dict[str, Any]:
@@ -64,19 +64,14 @@ class Seen:
         return cls(**{**told, "order": int(told["order"], 16)})
 
 
-def row_losses(batch: Batch, counts: ExampleCounts, losses: Sequence[float]) -> str:
-    """Pack the mean loss of each slot of a step, from the loss sums of its examples: base64 of float32."""
-    slots = np.array(batch.slots or range(len(losses)), np.int64)
-    width = batch.slot_count or len(losses)
-    sums, trained, found = np.zeros(width), np.zeros(width), np.zeros(width, bool)
-    np.add.at(sums, slots, np.asarray(losses, np.float64))
-    np.add.at(trained, slots, counts.trained)
-    found[slots] = True
-    means = np.where(found, sums / np.maximum(trained, 1), np.nan).astype("<f4")
-    return base64.b64encode(means.tobytes()).decode()
+def row_losses(counts: SlotCounts, losses: Sequence[float]) -> str:
+    """Pack the mean loss of each slot of a step, from the sums over its tokens: base64 of float32."""
+    means = np.where(counts.is_filled, np.asarray(losses) / np.maximum(counts.trained, 1), np.nan)
+    return base64.b64encode(means.astype("<f4").tobytes()).decode()
 
 
-def _added(totals: list[int], counts: ExampleCounts, numbers: np.ndarray) -> list[int]:
-    width = max(len(totals), int(counts.sources.max(initial=-1)) + 1)
-    more = counts.by_source(numbers, width)
+def _added(totals: list[int], counts: SlotCounts, numbers: np.ndarray) -> list[int]:
+    drawn = counts.sources[counts.is_filled]
+    width = max(len(totals), int(drawn.max(initial=-1)) + 1)
+    more = counts.by_source(numbers, width)[:width]
     return [before + int(new) for before, new in zip([*totals, *[0] * (width - len(totals))], more, strict=True)]

@@ -9,14 +9,21 @@ saved then is the last border. A step that was stopped in its evaluation is save
 that goes on evaluates first and then reports it: each step is reported once, with all that belongs to it.
 
 On CUDA the figures of a step are read while the next one runs, unless something at its border needs them.
+
+Several ranks each run this loop, on their share of the rows, and *meet* wherever one could go another way than the others:
+after its part of a step, of an evaluation, of the samples. A rank that was told to stop leaves its part and says so at the
+meeting; then all leave the step, at the same border. So no rank waits for one that has left, and what is decided by a clock
+is decided by rank 0 for all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -36,20 +43,46 @@ from worker.reports import (
     Stopped,
     Warned,
 )
-from worker.training.checkpointing import Saver, snapshot
-from worker.training.evaluation import Validation, evaluate
+from worker.training.checkpointing import Elsewhere, Saver, snapshot
+from worker.training.evaluation import Tally, Validation, evaluate
+from worker.training.group import Group
 from worker.training.metrics import StepRecord, Timing, skipped_rows
 from worker.training.model import Model
 from worker.training.optimizer import Optimizer, learning_rate_at
 from worker.training.sampling import Sampler
 from worker.training.state import State
-from worker.training.step import Layout, StopAsked, Sums, accumulate
+from worker.training.step import Layout, StopAsked, Sums, accumulate, add_up
 from worker.training.waiting import DataWatch
 
 ALIVE_SECONDS = 10.0
 """A run that works says something at least so often, a single forward pass apart."""
 METRICS = ("train_loss", "train_mean_token_accuracy", "valid_loss", "valid_mean_token_accuracy", "full_valid_loss",
            "full_valid_mean_token_accuracy")
+
+
+T = TypeVar("T")
+
+
+class Words(NamedTuple):
+    """What a rank says at a meeting; whole numbers, since they cross between processes."""
+
+    is_stopped: int
+    """This rank left its part, since it was told to stop."""
+    wants_recovery: int
+    """It is time for a recovery point; rank 0's word counts."""
+    limit_tokens: int
+    """What running out of memory has taught; 0 for nothing."""
+    waited_microseconds: int
+    proposed: int
+    """Number of a change of the mixture whose commit is awaited before the next step; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How ranks other than 0 learn that a change of the mixture was proposed: none reads on before its commit."""
+
+    proposed: Callable[[], int] = lambda: 0
+    expect: Callable[[int], None] = lambda number: None
 
 
 @dataclass(frozen=True)
@@ -61,19 +94,24 @@ class Surroundings:
     before_micro_batch: Callable[[MicroBatch], None] = lambda micro: None
     """Called before each forward pass of a step; what it raises is treated as if the pass had raised it."""
     clock: Callable[[], float] = time.monotonic
+    group: Group = Group()  # noqa: RUF009 - a run of one rank
+    steering: Steering = Steering()
 
 
 class Training:
     """One run, from the border it starts at. `names` gives those of the stream's sources, in its order; they become more when
     a source joins on the way."""
 
-    def __init__(self, spec: RunSpec, state: State, *, model: Model, optimizer: Optimizer, saver: Saver,
+    def __init__(self, spec: RunSpec, state: State, *, model: Model, optimizer: Optimizer, saver: Saver | Elsewhere,
                  names: Callable[[], list[str]], validation: Callable[[], Iterable[Batch]] | None, sampler: Sampler | None,
                  around: Surroundings) -> None:
         self._spec, self._state = spec, state
         self._model, self._optimizer, self._saver = model, optimizer, saver
         self._names, self._validation, self._sampler = names, validation, sampler
         self._around, self._said_at = around, around.clock()
+        self._group, self._steering = around.group, around.steering
+        self._recovery_step: int | None = None
+        self._is_fed = False
         self._layout = Layout(state.limit_tokens, self._memory_recovered)
         self._random_state = model.device.random_state()
         self._open: tuple[StepRecord, Timing] | None = None
@@ -101,57 +139,89 @@ class Training:
             self._stop()
 
     def _train(self, batches: Iterator[Batch], wait_seconds: Callable[[], float]) -> None:
-        self._check()
+        self._together(self._check)
         if self._state.unreported:
             self._report_step(StepDone(**self._state.unreported))
         self._phase("waiting_for_data")
         self._mark = self._around.clock()
-        for batch in self._arriving(batches):
-            self._step(batch, wait_seconds)
+        while self._state.step < self._spec.total_steps:
+            self._step(batches, wait_seconds)
             if not self._model.device.is_cuda or self._is_anything_due():
                 self._settle()
         self._settle()
-        if self._state.step != self._spec.total_steps:
-            raise RunInterrupted(f"the stream ended after step {self._state.step} of {self._spec.total_steps}; "
-                                 "its read-ahead process died", code="stream_ended")
         self._sample()
         self._phase("saving")
         self._saver.wait()
         self._report(Finished(self._state.step, self._tokens))
 
-    def _arriving(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches, with a look at the stop sign while one is awaited; a dead source is no reason to miss a stop."""
-        is_first = True
-        while self._state.step < self._spec.total_steps:
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch, with a look at the stop sign while it is awaited; a dead source is no reason to miss a stop."""
+        self._check()
+        try:
+            batch = next(batches)
+        except StopIteration:
             self._check()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                self._check()
-                return
-            except Exception:
-                self._check()
-                raise
-            if is_first:
-                self._phase("training")
-            is_first = False
-            yield batch
+            self._settle()
+            raise RunInterrupted(f"the stream ended after step {self._state.step} of {self._spec.total_steps}; "
+                                 "its read-ahead process died", code="stream_ended") from None
+        except Exception:
+            self._check()
+            raise
+        if not self._is_fed:
+            self._phase("training")
+        self._is_fed = True
+        return batch
 
-    def _step(self, batch: Batch, wait_seconds: Callable[[], float]) -> None:
+    def _accumulated(self, batches: Iterator[Batch]) -> tuple[Batch, Sums]:
+        """This rank's part of the next step: its batch, with the gradients and sums of its own rows."""
+        batch = self._next(batches)
+
         def work(parts: Iterable[MicroBatch]) -> Sums:
-            return accumulate(tuple(parts), self._model, self._optimizer, trained_tokens=batch.trained_tokens,
-                              before_each=self._before_micro_batch)
+            return accumulate(tuple(parts), batch, self._model, self._optimizer, before_each=self._before_micro_batch)
 
-        sums = self._layout.run(batch.micro_batches, work, self._back_to_border)
-        norm = self._optimizer.update(batch.step) if batch.trained_tokens else torch.zeros_like(sums.loss)
+        return batch, self._layout.run(batch.micro_batches, work, self._back_to_border)
+
+    def _step(self, batches: Iterator[Batch], wait_seconds: Callable[[], float]) -> None:
+        (batch, sums), told = self._together(lambda: self._accumulated(batches), wait_seconds)
+        self._agree(batch.step, told)
+        norm = torch.zeros_like(sums.loss)
+        if batch.trained_tokens:
+            sums = add_up(sums, self._optimizer, self._group)
+            norm = self._optimizer.update(batch.step)
         rate = learning_rate_at(batch.step, self._spec.total_steps, self._spec.optimizer)
         record = StepRecord(batch, sums, norm, learning_rate=rate, is_scaled=self._optimizer.scaler is not None)
         self._settle()
-        self._open = record, self._timing(wait_seconds())
+        self._open = record, self._timing(max(words.waited_microseconds for words in told) / 1e6)
         self._random_state = self._model.device.random_state()
         self._state = replace(self._state, step=batch.step, position=batch.position, seen=self._state.seen.after(batch),
                               limit_tokens=self._layout.limit_tokens)
-        self._tokens += batch.tokens
+        self._tokens += record.tokens
+
+    def _together(self, part: Callable[[], T], wait_seconds: Callable[[], float] = lambda: 0.0) -> tuple[T, list[Words]]:
+        """Do this rank's part and meet the others; give what it made and what each rank said.
+
+        Raises StopAsked, on every rank, when one of them left its part.
+        """
+        made: list[T] = []
+        with contextlib.suppress(StopAsked):
+            made.append(part())
+        mine = Words(not made, self._is_recovery_time(), self._layout.limit_tokens or 0, round(wait_seconds() * 1e6),
+                     self._steering.proposed())
+        told = [Words(*words) for words in self._group.exchange(mine)]
+        if any(words.is_stopped for words in told):
+            raise StopAsked
+        return made[0], told
+
+    def _agree(self, step: int, told: Sequence[Words]) -> None:
+        """Take on, as every rank does, what the ranks said of this step."""
+        first, limits = told[0], [words.limit_tokens for words in told if words.limit_tokens]
+        self._recovery_step = step if first.wants_recovery else None
+        self._layout.limit_tokens = min(limits, default=None)
+        if first.proposed and not self._group.is_first:
+            self._steering.expect(first.proposed)
+
+    def _is_recovery_time(self) -> bool:
+        return self._around.clock() - self._saved_at >= self._spec.recovery_every_seconds
 
     def _settle(self) -> None:
         """Report the step whose figures are still open, and do what its border asks for."""
@@ -185,33 +255,41 @@ class Training:
     def _evaluate(self) -> Validation | None:
         assert self._validation is not None
         self._phase("evaluating")
-        found = evaluate(self._validation(), self._model, self._layout, before_each=lambda micro: self._check(),
-                         on_batch=lambda done: self._report(Alive(done)))
+        validation = self._validation()
+
+        def part() -> Tally:
+            return evaluate(validation, self._model, self._layout, before_each=lambda micro: self._check(),
+                            on_batch=lambda done: self._report(Alive(done)))
+
+        tally, _ = self._together(part)
         self._phase("training")
-        return found
+        return tally.over(self._group, self._model.device).validation()
 
     def _sample_before(self) -> None:
         if self._state.step == 0:
             self._sample()
 
     def _sample(self) -> None:
-        if self._sampler is None:
+        """Rank 0 answers the prompts; the others wait for it."""
+        if not self._spec.sample_prompts:
             return
         self._phase("sampling")
-        self._report(Sampled(self._state.step, self._sampler.answer(self._model, self._check)))
+        answers, _ = self._together(lambda: self._sampler.answer(self._model, self._check) if self._sampler else [])
+        self._report(Sampled(self._state.step, answers))
 
     def _save_if_due(self, step: int) -> None:
         kind = self._due(step)
-        if kind == "recovery" and self._saver.is_busy:
+        if kind is None:
             return
-        if kind:
-            self._save(kind)
+        random_states = self._group.collect(self._random_state)
+        if self._group.is_first and not (kind == "recovery" and self._saver.is_busy):
+            self._save(kind, random_states)
 
-    def _save(self, kind: CheckpointKind) -> None:
+    def _save(self, kind: CheckpointKind, random_states: Sequence[dict[str, torch.Tensor]]) -> None:
         told = dataclasses.asdict(self._last) if self._last else {}
         scaler = self._optimizer.scaler
         state = replace(self._state, scaler=scaler.state_dict() if scaler else None)
-        taken = snapshot(state, self._model, self._optimizer, self._random_state)
+        taken = snapshot(state, self._model, self._optimizer, random_states)
         self._saver.save(taken, kind, {name: told[name] for name in METRICS if told.get(name) is not None})
         self._saved_step, self._saved_at = state.step, self._around.clock()
 
@@ -220,8 +298,9 @@ class Training:
         if self._open:
             self._state = replace(self._state, unreported=dataclasses.asdict(self._read_open()))
         self._phase("saving")
-        if self._state.step != self._saved_step:
-            self._save("recovery")
+        random_states = self._group.collect(self._random_state)
+        if self._group.is_first and self._state.step != self._saved_step:
+            self._save("recovery", random_states)
         self._saver.wait()
         self._report(Stopped(self._state.step))
 
@@ -230,8 +309,7 @@ class Training:
             return "final"
         if step in self._spec.epoch_ends or _divides(self._spec.checkpoint_every_steps, step):
             return "listed"
-        is_time = self._around.clock() - self._saved_at >= self._spec.recovery_every_seconds
-        return "recovery" if is_time else None
+        return "recovery" if step == self._recovery_step else None
 
     def _is_evaluation_due(self, step: int) -> bool:
         return self._validation is not None and (

@@ -17,7 +17,7 @@ import torch
 from core.data.spec import Batch
 from core.errors import RunRejected
 from worker.reports import RowSkipped, StepDone
-from worker.training.lineage import ExampleCounts, row_losses
+from worker.training.lineage import SlotCounts, row_losses
 from worker.training.step import Sums
 
 
@@ -32,10 +32,10 @@ class StepRecord:
     """A step that is done, whose numbers may still be on their way from the device."""
 
     def __init__(self, batch: Batch, sums: Sums, norm: torch.Tensor, *, learning_rate: float, is_scaled: bool) -> None:
-        numbers = torch.cat([torch.stack([sums.loss, sums.matches, norm.to(torch.float32)]), sums.by_example])
+        numbers = torch.cat([torch.stack([sums.loss, sums.matches, norm.to(torch.float32)]), sums.by_slot])
         self._numbers, self._event = _start_copy(numbers)
         self._learning_rate, self._is_scaled = learning_rate, is_scaled
-        self.batch = batch
+        self.batch, self.tokens = batch, int(SlotCounts.of(batch).tokens.sum())
 
     def read(self, timing: Timing, *, names: Sequence[str], last: StepDone | None, memory_bytes: int) -> StepDone:
         """Wait for the numbers and shape the report.
@@ -44,9 +44,9 @@ class StepRecord:
         """
         if self._event is not None:
             self._event.synchronize()
-        loss, matches, norm, *by_example = self._numbers.tolist()
+        loss, matches, norm, *by_slot = self._numbers.tolist()
         batch, trained = self.batch, self.batch.trained_tokens
-        counts = ExampleCounts.of(batch)
+        counts = SlotCounts.of(batch)
         if not np.isfinite(loss) or not (np.isfinite(norm) or self._is_scaled):
             raise _not_finite(batch.step, "loss" if not np.isfinite(loss) else "gradient")
         return StepDone(
@@ -56,12 +56,12 @@ class StepRecord:
                 matches / trained if trained else last.train_mean_token_accuracy if last else 0.0),
             learning_rate=self._learning_rate,
             grad_norm=(norm if np.isfinite(norm) else 0.0) if trained else last.grad_norm if last else 0.0,
-            epoch=batch.epoch, examples=len(counts.sources), tokens=batch.tokens,
+            epoch=batch.epoch, examples=int(counts.examples.sum()), tokens=self.tokens,
             trained_tokens=trained, step_seconds=timing.step_seconds, data_wait_seconds=timing.data_wait_seconds,
             memory_bytes=memory_bytes, truncated=batch.truncated, overlong=batch.overlong, spelled=batch.spelled,
             by_reference=batch.loading.by_reference,
-            **_by_source(batch, counts, by_example, names),
-            rows_digest=f"{batch.digest:016x}", row_losses=row_losses(batch, counts, by_example),
+            **_by_source(batch, counts, by_slot, names),
+            rows_digest=f"{batch.digest:016x}", row_losses=row_losses(counts, by_slot),
         )
 
 
@@ -69,9 +69,9 @@ def skipped_rows(batch: Batch, names: Sequence[str]) -> list[RowSkipped]:
     return [RowSkipped(batch.step, names[h.ref.source], h.line, h.reason, h.file) for h in batch.holes]
 
 
-def _by_source(batch: Batch, counts: ExampleCounts, losses: Sequence[float], names: Sequence[str]) -> dict[str, Any]:
+def _by_source(batch: Batch, counts: SlotCounts, losses: Sequence[float], names: Sequence[str]) -> dict[str, Any]:
     """The figures of each source that the step drew from."""
-    numbers = (np.asarray(losses), counts.trained, np.ones_like(counts.tokens), counts.tokens)
+    numbers = (np.asarray(losses), counts.trained, counts.examples, counts.tokens)
     found = list(zip(names, *(counts.by_source(number, len(names)) for number in numbers), strict=True))
     return {
         "source_losses": {name: loss / trained for name, loss, trained, *_ in found if trained},

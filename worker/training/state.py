@@ -2,7 +2,7 @@
 
     adapter_model.safetensors, adapter_config.json   the adapter, as PEFT writes it
     optimizer.safetensors                            the moments, by parameter
-    rng.safetensors                                  the random state at the border
+    rng.safetensors                                  the random state at the border, of each rank
     state.json                                       this
     tokenizer files                                  in listed and final checkpoints
     manifest.json                                    written last (core.storage.manifest)
@@ -52,11 +52,13 @@ class State:
     """The figures last reported."""
     scaler: dict[str, Any] | None = None
     seen: Seen = field(default_factory=Seen)
+    ranks: int = 1
+    """How many wrote it; a run of another number may go on from it."""
 
     def to_json(self, *, origin: Origin, torch_version: str) -> bytes:
         told = {"version": STATE_VERSION, "step": self.step, "position": self.position.to_json(),
                 **origin.told(self.step), "limit_tokens": self.limit_tokens, "unreported": self.unreported, "last": self.last,
-                "scaler": self.scaler, "seen": self.seen.to_json(), "torch": torch_version, "ranks": 1}
+                "scaler": self.scaler, "seen": self.seen.to_json(), "torch": torch_version, "ranks": self.ranks}
         return orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
 
 

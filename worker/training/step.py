@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
-from core.data.spec import MicroBatch
+from core.data.spec import Batch, MicroBatch
+from worker.training.group import Group
 from worker.training.memory import fit, is_out_of_memory, one_by_one, smaller_limit
 from worker.training.model import Model
 from worker.training.optimizer import Optimizer
-from worker.training.tensors import to_tensors
+from worker.training.tensors import arriving
 
 
 class StopAsked(Exception):
@@ -28,13 +29,13 @@ class Sums:
 
     loss: torch.Tensor
     matches: torch.Tensor
-    by_example: torch.Tensor
-    """Shape (examples,): the loss of each example's tokens."""
+    by_slot: torch.Tensor
+    """Shape (slots,): the loss of the tokens of each row of the step."""
 
     @classmethod
-    def zero(cls, examples: int, model: Model) -> Sums:
+    def zero(cls, slots: int, model: Model) -> Sums:
         place = model.device.place
-        return cls(torch.zeros((), device=place), torch.zeros((), device=place), torch.zeros(examples, device=place))
+        return cls(torch.zeros((), device=place), torch.zeros((), device=place), torch.zeros(slots, device=place))
 
     def add(self, losses: torch.Tensor, matches: torch.Tensor) -> None:
         self.loss += losses.sum()
@@ -67,37 +68,51 @@ class Layout:
             self.on_split(len(fit(micro_batches, limit)), limit)
 
 
-def accumulate(micro_batches: Sequence[MicroBatch], model: Model, optimizer: Optimizer, *, trained_tokens: int,
+def accumulate(micro_batches: Sequence[MicroBatch], batch: Batch, model: Model, optimizer: Optimizer, *,
                before_each: Callable[[MicroBatch], None]) -> Sums:
-    """Add up the gradients of a step; `before_each` may raise to leave between two micro-batches."""
-    sums = Sums.zero(sum(len(micro.sources) for micro in micro_batches), model)
-    done = 0
-    for micro in _laid_out(micro_batches, model):
+    """Add up the gradients of a batch, laid out in these micro-batches; `before_each` may raise to leave between two."""
+    sums = Sums.zero(batch.slot_count, model)
+    for micro, tensors in arriving(_laid_out(micro_batches, model), model.device, batch.slots):
         before_each(micro)
-        first, done = done, done + len(micro.sources)
-        tensors = to_tensors(micro, model.device)
         if not len(tensors.labels):
             continue
         with model.device.autocast():
             losses, matches = model.token_losses(tensors)
-        optimizer.scale(losses.sum() / trained_tokens).backward()
+        optimizer.scale(losses.sum() / batch.trained_tokens).backward()
         sums.add(losses.detach(), matches)
-        sums.by_example.index_add_(0, tensors.examples + first, losses.detach())
+        sums.by_slot.index_add_(0, tensors.slots, losses.detach())
     return sums
 
 
 @torch.no_grad()
 def measure(micro_batches: Sequence[MicroBatch], model: Model, *, before_each: Callable[[MicroBatch], None]) -> Sums:
-    """The same sums without gradients, not told apart by example; the caller has put the model into evaluation mode."""
+    """The same sums without gradients, not told apart by row; the caller has put the model into evaluation mode."""
     sums = Sums.zero(0, model)
-    for micro in _laid_out(micro_batches, model):
+    examples = range(sum(len(micro.sources) for micro in micro_batches))
+    for micro, tensors in arriving(_laid_out(micro_batches, model), model.device, examples):
         before_each(micro)
-        tensors = to_tensors(micro, model.device)
         if len(tensors.labels):
             with model.device.autocast():
                 losses, matches = model.token_losses(tensors)
             sums.add(losses, matches)
     return sums
+
+
+def add_up(sums: Sums, optimizer: Optimizer, group: Group) -> Sums:
+    """Replace the gradients and the sums by those over all ranks, in one reduction; each rank gets the same bits.
+
+    A rank without rows in the step brings zeros.
+    """
+    if group.ranks == 1:
+        return sums
+    parameters = list(optimizer.parameters.values())
+    gradients = [(p.grad if p.grad is not None else torch.zeros_like(p)).flatten().float() for p in parameters]
+    numbers = torch.cat([*gradients, sums.loss[None], sums.matches[None], sums.by_slot])
+    group.add_up(numbers)
+    *gradients, loss, matches, by_slot = numbers.split([*map(len, gradients), 1, 1, len(sums.by_slot)])
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.view_as(parameter).to(parameter.dtype)
+    return Sums(loss[0], matches[0], by_slot)
 
 
 def _laid_out(micro_batches: Sequence[MicroBatch], model: Model) -> Sequence[MicroBatch]:

@@ -44,7 +44,8 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
         "position": batch.position.to_json(), "loading": batch.loading.to_json(), "warnings": batch.warnings,
         "rows": [(ref.source, ref.row) for ref in batch.rows],
         "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file, hole.is_overlong) for hole in batch.holes],
-        "slots": batch.slots, "slot_count": batch.slot_count, "digest": batch.digest,
+        "slots": batch.slots, "slot_count": batch.slot_count, "counts": batch.counts,
+        "digest": batch.digest,
         "lengths": [array.size for array in arrays],
     }
     told = orjson.dumps(header)
@@ -67,7 +68,8 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
         position=Position.from_json(told["position"]), loading=Loading(**told["loading"]), warnings=tuple(told["warnings"]),
         micro_batches=tuple(MicroBatch(*arrays[k:k + len(_DTYPES)]) for k in range(0, len(arrays), len(_DTYPES))),
         rows=tuple(RowRef(*ref) for ref in told["rows"]),
-        slots=tuple(told["slots"]), slot_count=told["slot_count"], digest=told["digest"],
+        slots=tuple(told["slots"]), slot_count=told["slot_count"],
+        counts=tuple(map(tuple, told["counts"])), digest=told["digest"],
         holes=tuple(Hole(RowRef(source, row), *about) for source, row, *about in told["holes"]),
     )
 

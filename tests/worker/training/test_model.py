@@ -16,15 +16,16 @@ from core.data.spec import MicroBatch
 from core.errors import ConfigurationError, RunInterrupted, RunRejected
 from core.specs.run import LoraSpec, OptimizerSpec
 from tests.tiny_model import tiny_base
-from tests.worker.making import micro, tiny
+from tests.worker.making import batch, micro, tiny
 from worker.training.device import Device
 from worker.training.memory import one_by_one
 from worker.training.model import adapter_files, load_adapter, load_base, probe
 from worker.training.optimizer import build_optimizer
 from worker.training.step import accumulate, measure
 from worker.training.tensors import to_tensors
+from worker.training.transfer import Transfer
 
-CPU = Device(torch.device("cpu"), torch.float32)
+CPU = Device(torch.device("cpu"), torch.float32, Transfer(torch.device("cpu")))
 
 
 def losses(model, parts: tuple[MicroBatch, ...]) -> torch.Tensor:
@@ -147,7 +148,7 @@ def test_every_shape_of_adapter_learns(changes: dict) -> None:
     trained = int(one.loss_mask.sum())
     seen = []
     for step in range(1, 9):
-        sums = accumulate([one], model, optimizer, trained_tokens=trained, before_each=lambda part: None)
+        sums = accumulate([one], batch(step, one), model, optimizer, before_each=lambda part: None)
         optimizer.update(step)
         seen.append(float(sums.loss) / trained)
     assert seen[-1] < seen[0] - 0.1
@@ -159,8 +160,9 @@ def test_gradient_checkpointing_changes_memory_and_not_the_gradients() -> None:
         model = tiny(lora=LoraSpec(r=4, alpha=8, dropout=0.1), gradient_checkpointing=gradient_checkpointing)
         wake(model)
         torch.manual_seed(4)
-        accumulate([micro([12, 7])], model, build_optimizer(model.parameters, OptimizerSpec(learning_rate=1e-3),
-                   total_steps=1), trained_tokens=10, before_each=lambda part: None)
+        one = micro([12, 7])
+        accumulate([one], batch(1, one), model, build_optimizer(model.parameters, OptimizerSpec(learning_rate=1e-3),
+                   total_steps=1), before_each=lambda part: None)
         found.append(gradients(model))
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
