@@ -142,11 +142,16 @@ class ChildLink:
 
     def send(self, command: Line) -> bool:
         """Send a command; False when it was not taken, since the child reads nothing. One that is gone changes nothing here."""
-        is_taken = len(self._unsent) < READ_BYTES
+        is_taken = self.has_room
         if is_taken:
             self._unsent += command.to_line()
         self._flush()
         return is_taken
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a command would be taken now."""
+        return len(self._unsent) < READ_BYTES
 
     def terminate(self) -> None:
         self._signal_group(signal.SIGTERM)

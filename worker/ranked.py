@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from worker.link import ChildLink
 from worker.ranks import members, open_meeting
-from worker.reports import Alive, Failed, Line, MemoryRecovered, RowSkipped
+from worker.reports import Alive, Failed, Line, MemoryRecovered, RowSkipped, Steer
 
 OWN_WORDS = (Alive, RowSkipped, MemoryRecovered, Failed)
 """What a rank other than 0 says for itself."""
@@ -35,14 +36,16 @@ class RankedLinks:
         self._has_failed = False
 
     @classmethod
-    def start(cls, command: Sequence[str], *, ranks: int, log_path: Path, environment: Mapping[str, str]) -> RankedLinks:
-        """Start `command` once for each rank; those that run already are ended when one cannot be started."""
+    def start(cls, command: Sequence[str], *, ranks: int, log_path: Path, environment: Mapping[str, str],
+              first: Line | None = None) -> RankedLinks:
+        """Start `command` once for each rank, and send each `first`; those that run are ended when one cannot be started."""
         links: list[ChildLink] = []
         try:
-            with open_meeting() as meeting:
+            with open_meeting() if ranks > 1 else nullcontext() as meeting:
                 for member in members(ranks, meeting):
                     links.append(ChildLink.start(
-                        command, log_path=_log_of(member.rank, log_path), environment={**environment, **member.environment()},
+                        command, log_path=_log_of(member.rank, log_path), first=first,
+                        environment={**environment, **member.environment()},
                         passed=() if member.meeting_fd is None else (member.meeting_fd,)))
         except BaseException:
             for link in links:
@@ -74,13 +77,15 @@ class RankedLinks:
         self._end_with_the_fallen()
         return found
 
-    def send(self, command: Line) -> None:
-        for link in self._links:
-            link.send(command)
+    def send(self, command: Line) -> bool:
+        """Send a command to all; False when it was taken by none, since one of them reads nothing.
 
-    def send_first(self, command: Line) -> None:
-        """Send what is for the rank that speaks for the run."""
-        self._links[0].send(command)
+        Of a pending change of the mixture only rank 0 hears, which proposes for all.
+        """
+        links = self._links[:1] if isinstance(command, Steer) else self._links
+        if not all(link.has_room for link in links):
+            return False
+        return all([link.send(command) for link in links])
 
     def terminate(self) -> None:
         for link in self._links:

@@ -1,15 +1,13 @@
 """From a claimed job to the spec of its run: every choice made, so that the child asks nothing and a resume repeats all.
 
 What decides the numbers (streams, seed, optimizer, adapter) comes from the job's row alone and is the same at each attempt.
-What decides only speed and memory (threads, micro-batch, dtype) comes from the host at the first attempt; a later one on
-the same kind of device takes it from the first one's spec file.
+What decides only speed and memory (ranks, threads, micro-batch, precision) comes from the leased devices (worker/compute.py).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,9 @@ from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
 from core.data.spec import StreamSpec
-from core.devices.models import Device
 from core.errors import ConfigurationError, RunRejected, Unavailable
 from core.events import service as events
 from core.jobs.models import Job, Run
-from core.jobs.repository import runs_of
 from core.jobs.stream_spec import build_streams, options_of, spec_of
 from core.models.service import resolve_base
 from core.places import places_of
@@ -32,64 +28,8 @@ from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from core.steering.service import log_of, versions_of
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
+from worker.compute import SPEC_NAME, Compute
 from worker.reports import Given
-
-SPEC_NAME = "spec.json"
-CPU_MICRO_BATCH_TOKENS = 512
-"""On a CPU small packs cost no speed and spare memory."""
-CUDA_MICRO_BATCH_TOKENS = 8192
-BF16_CAPABILITY = 8
-"""Major compute capability from which on a GPU multiplies bf16."""
-
-
-@dataclass(frozen=True)
-class Compute:
-    """What the leased devices mean for the child."""
-
-    device: str
-    dtype: str
-    micro_batch_tokens: int
-    threads: int
-    visible: str | None
-    """CUDA_VISIBLE_DEVICES of the child; None leaves it without a GPU."""
-
-
-def compute_of(devices: Sequence[Device], settings: Settings) -> Compute:
-    threads = settings.threads or len(os.sched_getaffinity(0))
-    gpus = [d for d in devices if d.kind == "cuda"]
-    if not gpus:
-        return Compute("cpu", "fp32", CPU_MICRO_BATCH_TOKENS, threads, None)
-    dtype = "bf16" if gpu_has_bf16(gpus[0].ordinal) else "fp16"
-    return Compute("cuda", dtype, CUDA_MICRO_BATCH_TOKENS, threads, ",".join(str(d.ordinal) for d in gpus))
-
-
-def as_before(session: Session, job: Job, compute: Compute, artifacts: Artifacts) -> Compute:
-    """Keep the choices of the job's first attempt on this kind of device, so that a run that goes on computes alike."""
-    for run in runs_of(session, job.id):
-        try:
-            told = orjson.loads((artifacts.path(run.folder_key) / SPEC_NAME).read_bytes())
-            tokens = told["stream"]["micro_batch_tokens"]
-            before = Compute(told["device"], told["dtype"], tokens, told["threads"], compute.visible)
-        except (OSError, orjson.JSONDecodeError, KeyError):
-            continue
-        if before.device == compute.device:
-            return before
-    return compute
-
-
-def gpu_has_bf16(ordinal: int) -> bool:
-    """Ask the driver; torch is the child's alone."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        try:
-            gpu = pynvml.nvmlDeviceGetHandleByIndex(ordinal)
-            return pynvml.nvmlDeviceGetCudaComputeCapability(gpu)[0] >= BF16_CAPABILITY
-        finally:
-            pynvml.nvmlShutdown()
-    except Exception:
-        return False
 
 
 def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, artifacts: Artifacts, settings: Settings,
@@ -112,8 +52,9 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
         initial_adapter=str(artifacts.path(model.checkpoint.folder_key)) if model.checkpoint else None,
         seed=job.seed,
         device=compute.device,
-        dtype=compute.dtype,  # pyright: ignore[reportArgumentType]
+        dtype=compute.dtype,
         threads=compute.threads,
+        ranks=compute.ranks,
         stream=train.to_json(),
         validation=validation.to_json() if validation is not None else None,
         total_steps=resolved["total_steps"],
@@ -171,6 +112,14 @@ def places_for(streams: Sequence[dict[str, Any]], settings: Settings) -> Given |
         raise Unavailable(error.message, code=error.code) from error
 
 
+def tell_chosen(session: Session, job: Job, compute: Compute, *, now: datetime) -> None:
+    """Log in what a run computes and why, once for each choice."""
+    if compute.chosen:
+        events.append_message(session, job, code="compute.chosen", message=compute.chosen, now=now, data={
+            "device": compute.device, "precision": compute.dtype, "ranks": compute.ranks,
+            "micro_batch_tokens": compute.micro_batch_tokens})
+
+
 def write_spec(spec: RunSpec) -> Path:
     """Write the spec into the run's folder, whole or not at all."""
     folder = Path(spec.folder)
@@ -188,5 +137,4 @@ def _lora(asked) -> LoraSpec:
                     target_modules=asked.target_modules, use_rslora=asked.use_rslora, use_dora=asked.use_dora)
 
 
-__all__ = ["SPEC_NAME", "Compute", "as_before", "build_run_spec", "compute_of", "find_restorable", "places_for",
-           "tell_damaged", "write_spec"]
+__all__ = ["build_run_spec", "find_restorable", "places_for", "tell_chosen", "tell_damaged", "write_spec"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from core.settings import Settings
 from worker.keeper import LeaseKeeper
-from worker.link import ChildLink
+from worker.ranked import RankedLinks
 from worker.reports import Line, Steer, SteerCommitted
 from worker.run_spec import places_for
 from worker.scribe import Scribe
@@ -22,7 +22,7 @@ class Steering:
         self._asked: int | None = None
         self._unsaid: list[Line] = []
 
-    def turn(self, child: ChildLink) -> None:
+    def turn(self, child: RankedLinks) -> None:
         pending = self._keeper.pending
         if pending is not None and pending != self._asked and child.send(Steer(pending)):
             self._asked = pending

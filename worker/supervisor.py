@@ -43,12 +43,14 @@ from core.settings import Settings
 from core.steering.service import place_pending
 from core.storage.artifacts import Artifacts
 from worker.away import insist
+from worker.compute import compute_for
 from worker.keeper import LeaseKeeper
-from worker.link import ChildLink, child_environment
+from worker.link import child_environment
 from worker.outcome import Ending, Outcome, decide, told
+from worker.ranked import RankedLinks
 from worker.reports import Failed, Finished, Given, Line, Ping, Stop, Stopped
 from worker.result import settle
-from worker.run_spec import as_before, build_run_spec, compute_of, find_restorable, places_for, tell_damaged, write_spec
+from worker.run_spec import build_run_spec, find_restorable, places_for, tell_chosen, tell_damaged, write_spec
 from worker.scribe import Scribe
 from worker.steering import Steering
 
@@ -93,6 +95,17 @@ class Place:
     """Starts a child when the spec's path is put behind it."""
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """What a child is started with."""
+
+    spec_path: Path
+    environment: dict[str, str]
+    ranks: int
+    places: Given | None
+    """What opens the places that it reads from; told on its standard input alone."""
+
+
 class Supervisor:
     """Supervises one run: `Supervisor(place, claim).supervise()`, on the thread that lives as long as the process."""
 
@@ -128,7 +141,7 @@ class Supervisor:
     def _outcome(self, keeper: LeaseKeeper) -> Outcome | None:
         """Run the child; None when the run is lost."""
         try:
-            spec_path, environment, places = insist(self._prepare, until=self._place.stop)
+            prepared = insist(self._prepare, until=self._place.stop)
         except LeaseLost:
             return None
         except Unavailable as error:
@@ -142,7 +155,7 @@ class Supervisor:
             cause = f"the run could not be prepared: {type(error).__name__}: {error}"
             return Outcome("interrupted", told("server_error", cause))
         try:
-            return self._run_child(keeper, spec_path, environment, places)
+            return self._run_child(keeper, prepared)
         except Unavailable as error:
             self._log.warning("child.unanswered", code=error.code, cause=error.message)
             return Outcome("interrupted", told(error.code, error.message))
@@ -150,8 +163,8 @@ class Supervisor:
             self._log.exception("child.unstarted")
             return Outcome("interrupted", told("run_interrupted", f"the training process could not be started: {error}"))
 
-    def _prepare(self) -> tuple[Path, dict[str, str], Given | None]:
-        """Choose the checkpoint, build the spec, write it; give its path, the child's environment and what opens its places."""
+    def _prepare(self) -> _Prepared:
+        """Choose the checkpoint, build the spec, write it, and find what opens its places."""
         place = self._place
         with place.ledger.read() as session:
             found = checkpoints.restorable(session, self._job.id)
@@ -161,7 +174,8 @@ class Supervisor:
             tell_damaged(session, job, damaged, now=place.clock())
             job.progress = {**(job.progress or {}), "phase": "loading"}
             devices = list(session.scalars(select(Device).where(Device.run_id == run.id).order_by(Device.ordinal)))
-            compute = as_before(session, job, compute_of(devices, place.settings), place.artifacts)
+            compute = compute_for(session, job, devices, settings=place.settings, artifacts=place.artifacts)
+            tell_chosen(session, job, compute, now=place.clock())
             self._micro_batch_tokens = compute.micro_batch_tokens
             place_pending(session, job, now=place.clock())
             spec = build_run_spec(session, job, run, compute=compute, artifacts=place.artifacts, settings=place.settings,
@@ -169,20 +183,21 @@ class Supervisor:
         place.artifacts.require_space(0, place.settings.min_free_bytes)
         visible = {"CUDA_VISIBLE_DEVICES": compute.visible or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                    "OMP_NUM_THREADS": str(compute.threads)}
-        return write_spec(spec), child_environment(os.environ, visible), places_for(spec.streams, place.settings)
+        return _Prepared(write_spec(spec), child_environment(os.environ, visible), compute.ranks,
+                         places_for(spec.streams, place.settings))
 
-    def _run_child(self, keeper: LeaseKeeper, spec_path: Path, environment: dict[str, str], places: Given | None
-                   ) -> Outcome | None:
+    def _run_child(self, keeper: LeaseKeeper, prepared: _Prepared) -> Outcome | None:
         with ExitStack() as closing:
             scribe = Scribe(self._place.ledger, self._place.artifacts, **self._names, ring=self._place.ring,
                             clock=self._place.clock, keep_recovery=self._place.settings.keep_checkpoints,
                             micro_batch_tokens=self._micro_batch_tokens)
             closing.callback(scribe.abandon)
-            child = ChildLink.start([*self._place.command, str(spec_path)], log_path=spec_path.parent / "run.log",
-                                environment=environment, first=places)
+            child = RankedLinks.start(
+                [*self._place.command, str(prepared.spec_path)], ranks=prepared.ranks, first=prepared.places,
+                log_path=prepared.spec_path.parent / "run.log", environment=prepared.environment)
             closing.callback(child.close)
             closing.callback(child.kill)
-            self._log.info("child.started", pid=child.pid)
+            self._log.info("child.started", pids=child.pids)
             is_lost = self._watch(child, keeper, scribe)
             exit_code = self._see_dead(child, scribe)
             self._log.info("child.ended", exit_code=exit_code, ending=self._ending)
@@ -196,7 +211,7 @@ class Supervisor:
             return decide(ending=self._ending, last=self._last_word, exit_code=exit_code, last_lines=child.last_lines,
                           stall_seconds=self._place.settings.stall_seconds, max_run_seconds=self._max_run_seconds)
 
-    def _watch(self, child: ChildLink, keeper: LeaseKeeper, scribe: Scribe) -> bool:
+    def _watch(self, child: RankedLinks, keeper: LeaseKeeper, scribe: Scribe) -> bool:
         """Turn until the child has left; True when the run is lost."""
         started_at = heard_at = time.monotonic()
         pinged_at = 0.0
@@ -236,7 +251,7 @@ class Supervisor:
         limit = self._max_run_seconds
         return "overtime" if limit is not None and now - started_at > limit else None
 
-    def _end(self, child: ChildLink, ending: Ending, now: float) -> None:
+    def _end(self, child: RankedLinks, ending: Ending, now: float) -> None:
         """Tell the child to end, once; a cancel takes over from a gentler reason."""
         if self._ending is not None and not (ending == "cancel" and self._ending != "cancel"):
             return
@@ -244,7 +259,7 @@ class Supervisor:
         self._ending, self._ended_at = ending, now
         child.send(Stop())
 
-    def _press(self, child: ChildLink, now: float) -> None:
+    def _press(self, child: RankedLinks, now: float) -> None:
         if self._ending is None:
             return
         waited, patience = now - self._ended_at, PATIENCE[self._ending]
@@ -254,7 +269,7 @@ class Supervisor:
             self._is_terminated = True
             child.terminate()
 
-    def _see_dead(self, child: ChildLink, scribe: Scribe) -> int:
+    def _see_dead(self, child: RankedLinks, scribe: Scribe) -> int:
         """Wait until no process of the group is left, hear its last reports, give its exit code."""
         while True:
             try:

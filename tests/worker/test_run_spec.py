@@ -6,13 +6,11 @@ import orjson
 
 from core.data.spec import StreamSpec
 from core.db.session import Ledger
-from core.devices.models import Device
 from core.jobs.claims import Claim
-from core.settings import Settings
 from core.specs.run import RunSpec
-from tests import factories
 from tests.worker.places import a_claim, a_place
-from worker.run_spec import Compute, as_before, build_run_spec, compute_of, write_spec
+from worker.compute import Compute
+from worker.run_spec import build_run_spec, write_spec
 from worker.supervisor import Place
 
 CPU = Compute("cpu", "fp32", 512, 1, None)
@@ -22,10 +20,6 @@ def a_spec(place: Place, claim: Claim, compute: Compute = CPU) -> RunSpec:
     with place.ledger.read() as session:
         return build_run_spec(session, claim.job, claim.run, compute=compute, artifacts=place.artifacts,
                               settings=place.settings, restored=None)
-
-
-def a_device(kind: str, ordinal: int) -> Device:
-    return Device(id=f"dev_{ordinal}", host="host", kind=kind, ordinal=ordinal, name="", memory_bytes=0, seen_at=factories.NOW)
 
 
 def test_the_spec_carries_every_choice_of_the_plan(sqlite_ledger: Ledger, tmp_path: Path) -> None:
@@ -51,30 +45,9 @@ def test_two_attempts_read_the_same_stream(sqlite_ledger: Ledger, tmp_path: Path
     assert first.fingerprint() == second.fingerprint()
 
 
-def test_a_later_attempt_computes_as_the_first_did(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    place = a_place(sqlite_ledger, tmp_path)
-    claim = a_claim(place)
-    write_spec(a_spec(place, claim, Compute("cpu", "fp32", 256, 3, None)))
-    with sqlite_ledger.read() as session:
-        again = as_before(session, claim.job, CPU, place.artifacts)
-        elsewhere = as_before(session, claim.job, Compute("cuda", "bf16", 8192, 4, "0"), place.artifacts)
-    assert again == Compute("cpu", "fp32", 256, 3, None)
-    assert elsewhere == Compute("cuda", "bf16", 8192, 4, "0")
-
-
 def test_a_spec_is_written_whole_and_holds_no_secret(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     place = a_place(sqlite_ledger, tmp_path)
     spec = a_spec(place, a_claim(place))
     path = write_spec(spec)
     assert RunSpec.model_validate(orjson.loads(path.read_bytes())).model_dump(mode="json") == spec.model_dump(mode="json")
     assert [entry.name for entry in path.parent.iterdir()] == ["spec.json"]
-
-
-def test_a_leased_card_is_the_only_one_that_the_child_sees() -> None:
-    compute = compute_of([a_device("cuda", 3)], Settings(threads=2))
-    assert (compute.device, compute.visible, compute.threads) == ("cuda", "3", 2)
-
-
-def test_a_cpu_computes_in_full_precision() -> None:
-    compute = compute_of([a_device("cpu", 0)], Settings(threads=2))
-    assert (compute.device, compute.dtype, compute.visible) == ("cpu", "fp32", None)

@@ -90,8 +90,9 @@ def open_group(member: Member, *, place: torch.device) -> Group:
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         os.environ.setdefault(name, "lo")
     with _lost():
-        store = dist.TCPStore(LOOPBACK, member.port, member.ranks, is_master=member.rank == 0,
-                              timeout=timedelta(seconds=MEETING_SECONDS), master_listen_fd=member.meeting_fd)
+        store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
+            LOOPBACK, member.port, member.ranks, is_master=member.rank == 0, timeout=timedelta(seconds=MEETING_SECONDS),
+            master_listen_fd=member.meeting_fd)
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo", store=store, rank=member.rank,
                                 world_size=member.ranks, timeout=timedelta(seconds=PATIENCE_SECONDS),
                                 device_id=place if place.type == "cuda" else None)
