@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,28 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from core.data.pipeline import open_stream
+from core.data.spec import MixtureEntry, RowRef, StreamSpec
 from core.errors import ConfigurationError
 from core.specs.run import LoraSpec, RunSpec
 from tests.worker.runs import run_spec
 from worker.link import child_environment
 from worker.ranked import RankedLinks
 from worker.ranks import Member, members, open_meeting, own_threads, read_member
-from worker.reports import Failed, Finished, Line, Ping, Saved, StepDone, Stop, Stopped
+from worker.reports import (
+    Failed,
+    Finished,
+    Line,
+    Ping,
+    RowSkipped,
+    Saved,
+    Steer,
+    SteerCommitted,
+    SteerProposed,
+    StepDone,
+    Stop,
+    Stopped,
+)
 
 CALM = LoraSpec(r=4, alpha=8)
 
@@ -151,6 +167,26 @@ def test_a_rank_that_is_killed_ends_all_and_the_run_goes_on_exactly(tmp_path: Pa
     heard += go(tmp_path / "killed", spec.model_copy(update={"resume_from": newest(heard)}))
     assert [s.train_loss for s in steps(heard).values()] == [s.train_loss for s in steps(calm).values()]
     assert all(np.array_equal(adapter(heard)[name], tensor) for name, tensor in adapter(calm).items())
+
+
+def test_a_change_of_the_mixture_holds_from_one_step_on_all_ranks(tmp_path: Path) -> None:
+    """Rank 0 proposes the step; the others wait for the same commit, and all read on by it."""
+    spec = run_spec(tmp_path, ranks=2, lora=CALM, validation_fraction=0.0)
+    stream = StreamSpec.from_json(spec.stream)
+    with running(tmp_path, spec) as ranked:
+        ranked.until(is_step(2))
+        ranked.links.send(Steer(1))
+        proposed = next(line for line in ranked.until(lambda line: isinstance(line, SteerProposed))
+                        if isinstance(line, SteerProposed))
+        rows = tuple(RowRef(0, row) for row in range(0, 40, 2))
+        steered = replace(stream, mixture=(*stream.mixture, MixtureEntry(proposed.from_step, (1.0,), rows)))
+        ranked.links.send(SteerCommitted(1, steered.to_json()))
+        ranked.until()
+        assert ranked.links.exit_code == 0, (tmp_path / "run.log").read_text()
+    with open_stream(steered) as opened:
+        expected = {batch.step: (f"{batch.digest:016x}", len(batch.rows)) for batch in opened.batches()}
+    assert {n: (s.rows_digest, s.examples) for n, s in steps(ranked.heard).items()} == expected
+    assert sum(isinstance(line, RowSkipped) for line in ranked.heard) == sum(4 - count for _, count in expected.values())
 
 
 def test_a_row_at_fault_is_told_once(tmp_path: Path) -> None:

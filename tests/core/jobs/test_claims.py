@@ -3,9 +3,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy.orm import Session
 
 from core.db.session import Ledger
 from core.devices import service as devices
+from core.devices.models import Device
 from core.errors import LeaseLost
 from core.events.service import events_after
 from core.jobs import claims
@@ -277,3 +279,36 @@ def test_lease_times_come_from_the_database_when_none_is_given(ledger: Ledger):
         claim = claims.claim_next(session, worker_id="w", host="h", devices=(), lease_seconds=30)
         assert claim is not None
         assert 25 < (claim.run.lease_until - datetime.now(UTC)).total_seconds() <= 31
+
+
+def claim_of(session: Session, free: list[str], of: int | None = None):
+    return claims.claim_next(session, worker_id="w", host="host", devices=free, of=of, lease_seconds=30, now=NOW)
+
+
+def test_a_job_takes_as_many_devices_as_it_asks_for(ledger: Ledger):
+    with ledger.write() as session:
+        cards = [a_device(session, ordinal=number).id for number in range(3)]
+        a_queued_job(session, options={"devices": 2})
+        claim = claim_of(session, cards)
+        assert claim is not None
+        assert [d.id for d in session.query(Device).filter(Device.run_id == claim.run.id)] == cards[:2]
+
+
+def test_a_job_of_several_devices_is_not_overtaken_where_it_can_run(ledger: Ledger):
+    with ledger.write() as session:
+        cards = [a_device(session, ordinal=number).id for number in range(2)]
+        large, small = a_queued_job(session, options={"devices": 2}), a_queued_job(session)
+        assert claim_of(session, cards[:1], of=2) is None
+        claim = claim_of(session, cards, of=2)
+        assert claim is not None
+        assert (claim.job.id, small.state) == (large.id, "queued")
+
+
+def test_a_job_that_a_host_could_never_run_is_passed_over_there(ledger: Ledger):
+    with ledger.write() as session:
+        card = a_device(session).id
+        a_queued_job(session, options={"devices": 2})
+        small = a_queued_job(session)
+        claim = claim_of(session, [card], of=1)
+        assert claim is not None
+        assert claim.job.id == small.id

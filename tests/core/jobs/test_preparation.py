@@ -16,7 +16,7 @@ from core.jobs.preparation import prepare
 from core.jobs.stream_spec import version_ids
 from core.models import service as models
 from core.storage.artifacts import Artifacts, file_key, index_key
-from tests.factories import NOW, a_base_model, a_file, a_job, a_project
+from tests.factories import NOW, a_base_model, a_device, a_file, a_job, a_project
 
 
 @pytest.fixture
@@ -204,3 +204,13 @@ def test_preference_pairs_are_refused_with_what_a_supervised_job_needs(sqlite_le
     assert (job.error["code"], job.error["param"]) == ("invalid_training_file", "training_file")
     assert "shape preference_trl" in job.error["message"]
     assert "needs rows with one answer" in job.error["message"]
+
+
+def test_more_devices_than_any_host_has_are_told(ledger: Ledger, artifacts: Artifacts):
+    with ledger.write() as session:
+        a_device(session)
+    job = prepared(ledger, artifacts, chats(12), options={"devices": 3})
+    with ledger.read() as session:
+        told = [event.message for event in events_after(session, job.id, 0)][-1]
+    assert job.state == "queued"
+    assert "options.devices is 3 and the largest known host has 1: it stays queued until a worker with as many comes" in told

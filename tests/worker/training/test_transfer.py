@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import orjson
+import pytest
+import torch
+
+from core.jobs.memory import MARGIN, ModelShape, token_bytes
+from core.specs.run import LoraSpec
+from tests.tiny_model import tiny_base
+from tests.worker.making import micro, tiny
+from worker.training.device import open_device
+from worker.training.tensors import arriving, to_tensors
+from worker.training.transfer import SMALLEST, Transfer
+
+CPU = torch.device("cpu")
+
+
+def numbers(size: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 1 << 30, size).astype(np.int32)
+
+
+def test_what_was_sent_stays_while_more_is_sent() -> None:
+    transfer = Transfer(CPU)
+    given = [numbers(size, size) for size in (5, 1, 0, SMALLEST + 3, 7, 5000)]
+    sent = [transfer.send([each]) for each in given]
+    assert all(np.array_equal(transfer.take(way).numpy(), each) for way, each in zip(sent, given, strict=True))
+
+
+def test_parts_lie_end_to_end_as_int32() -> None:
+    transfer = Transfer(CPU)
+    taken = transfer.take(transfer.send([numbers(3, 1), np.arange(2, dtype=np.int64), numbers(0, 1)]))
+    assert (taken.dtype, taken.tolist()) == (torch.int32, [*numbers(3, 1).tolist(), 0, 1])
+    assert transfer.take(transfer.send([])).tolist() == []
+
+
+def test_micro_batches_arrive_in_order_with_the_slots_of_their_rows() -> None:
+    device = open_device("cpu", "fp32", threads=1, seed=1)
+    micros = [micro([9, 14], seed=1), micro([7], seed=2), micro([5, 6, 4], seed=3)]
+    slots = [3, 0, 8, 2, 2, 5]
+    arrived = list(arriving(micros, device, slots))
+    assert [each for each, _ in arrived] == micros
+    for (one, tensors), own in zip(arrived, (slots[:2], slots[2:3], slots[3:]), strict=True):
+        trained = np.flatnonzero(one.loss_mask)
+        assert np.array_equal(tensors.ids[0].numpy(), one.ids)
+        assert np.array_equal(tensors.position_ids[0].numpy(), one.position_ids)
+        assert np.array_equal(tensors.predict_from.numpy(), trained - 1)
+        assert np.array_equal(tensors.labels.numpy(), one.ids[trained])
+        assert np.array_equal(tensors.slots.numpy(), np.repeat(own, np.diff(one.boundaries))[trained])
+
+
+def test_the_next_copy_has_begun_before_a_micro_batch_is_given() -> None:
+    device = open_device("cpu", "fp32", threads=1, seed=1)
+    asked: list[int] = []
+
+    def giving():
+        for number in range(3):
+            asked.append(number)
+            yield micro([4 + number])
+
+    seen = [list(asked) for _ in arriving(giving(), device, range(3))]
+    assert seen == [[0, 1], [0, 1, 2], [0, 1, 2]]
+
+
+def test_a_cpu_computes_in_full_precision_whatever_a_spec_says() -> None:
+    device = open_device("cpu", "bf16", threads=1, seed=1)
+    assert (device.dtype, device.dtype_name) == (torch.float32, "fp32")
+
+
+def test_ranks_draw_different_numbers_and_the_same_again() -> None:
+    device = open_device("cpu", "fp32", threads=1, seed=1)
+    states = [device.fresh_random_state(7, rank=rank, step=step)["cpu"] for rank, step in ((1, 0), (2, 0), (1, 4), (1, 0))]
+    assert torch.equal(states[0], states[3])
+    assert not any(torch.equal(states[0], other) for other in states[1:3])
+
+
+@pytest.mark.parametrize("is_checkpointed", [False, True])
+def test_the_estimate_of_a_tokens_memory_is_near_what_the_backward_pass_keeps(is_checkpointed: bool) -> None:
+    """Measured by what autograd saves; a checkpointed layer keeps its inputs, and all of one layer while it is passed again."""
+    model = tiny(lora=LoraSpec(r=4, alpha=8))
+    config = orjson.loads((tiny_base() / "config.json").read_bytes())
+    shape = ModelShape.from_config(config, model.base_parameters)
+    kept = (saved_bytes(model, 768) - saved_bytes(model, 256)) / 512
+    if is_checkpointed:
+        checkpointed = tiny(lora=LoraSpec(r=4, alpha=8), gradient_checkpointing=True)
+        kept = (saved_bytes(checkpointed, 768) - saved_bytes(checkpointed, 256)) / 512 + kept / shape.layers
+    estimated = token_bytes(shape, "fp32", r=4, is_checkpointed=is_checkpointed) / MARGIN
+    assert 0.8 * kept < estimated < 1.4 * kept
+
+
+def saved_bytes(model, tokens: int) -> int:
+    """What autograd keeps of a forward pass, beside the parameters."""
+    owned = {p.untyped_storage().data_ptr() for p in model.causal.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in owned:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.token_losses(to_tensors(micro([tokens]), model.device))
+    return sum(storage.nbytes() for storage in kept.values())
