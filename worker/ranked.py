@@ -85,7 +85,9 @@ class RankedLinks:
         links = self._links[:1] if isinstance(command, Steer) else self._links
         if not all(link.has_room for link in links):
             return False
-        return all([link.send(command) for link in links])
+        for link in links:
+            link.send(command)
+        return True
 
     def terminate(self) -> None:
         for link in self._links:

@@ -78,7 +78,11 @@ def build_optimizer(parameters: dict[str, torch.nn.Parameter], spec: OptimizerSp
         adamw.state[parameter] = {
             "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
             "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
-    scaler = torch.amp.GradScaler() if is_scaled else None
-    if scaler is not None:  # its scale is made when it first scales, and a rank may have no row to scale in a step
-        scaler.scale(torch.zeros((), device=next(iter(parameters.values())).device))
-    return Optimizer(adamw, parameters, spec, total_steps, scaler)
+    return Optimizer(adamw, parameters, spec, total_steps, _scaler(next(iter(parameters.values())).device) if is_scaled else None)
+
+
+def _scaler(place: torch.device) -> torch.amp.GradScaler:
+    """A scaler whose scale is there already; it would make it when it first scales, and a rank may have no row to scale."""
+    scaler = torch.amp.GradScaler(place.type)
+    scaler.scale(torch.zeros((), device=place))
+    return scaler

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.specs.run import OptimizerSpec
-from worker.training.optimizer import build_optimizer, learning_rate_at
+from worker.training.optimizer import Optimizer, build_optimizer, learning_rate_at
 
 
 def rates(total_steps: int = 10, **changes) -> list[float]:
@@ -62,3 +62,49 @@ def test_gradients_are_clipped_and_their_norm_told() -> None:
     (parameter * torch.tensor([3.0, 4.0])).sum().backward()
     assert float(optimizer.update(1)) == 5
     assert parameter.grad is None
+
+
+def scaled() -> tuple[torch.nn.Parameter, Optimizer]:
+    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    spec = OptimizerSpec(learning_rate=0.1, max_grad_norm=100)
+    return parameter, build_optimizer({"w": parameter}, spec, total_steps=9, is_scaled=True)
+
+
+def test_a_scaled_loss_gives_the_gradient_of_the_plain_one() -> None:
+    parameter, optimizer = scaled()
+    optimizer.scale((parameter * torch.tensor([3.0, 4.0])).sum()).backward()
+    assert parameter.grad is not None
+    assert float(parameter.grad.norm()) > 1000
+    assert float(optimizer.update(1)) == pytest.approx(5)
+    assert parameter.tolist() != [1.0, -2.0]
+
+
+def test_an_update_that_overflows_is_left_out_and_the_scale_falls() -> None:
+    parameter, optimizer = scaled()
+    assert optimizer.scaler is not None
+    before = optimizer.scaler.get_scale()
+    optimizer.scale((parameter * torch.tensor([1.0, float("inf")])).sum()).backward()
+    optimizer.update(1)
+    assert parameter.tolist() == [1.0, -2.0]
+    assert optimizer.scaler.get_scale() < before
+
+
+def test_a_rank_that_scaled_nothing_makes_the_update_of_the_others() -> None:
+    """It gets their gradients, which are scaled, by the reduction."""
+    theirs, other = scaled()
+    other.scale((theirs * torch.tensor([3.0, 4.0])).sum()).backward()
+    mine, own = scaled()
+    assert theirs.grad is not None
+    mine.grad = theirs.grad.clone()
+    assert float(other.update(1)) == float(own.update(1))
+    assert torch.equal(mine, theirs)
+
+
+def test_the_scale_of_a_checkpoint_is_taken_up_again() -> None:
+    _, first = scaled()
+    _, second = scaled()
+    assert first.scaler is not None
+    assert second.scaler is not None
+    first.scaler.update(1024.0)
+    second.scaler.load_state_dict(first.scaler.state_dict())
+    assert second.scaler.get_scale() == 1024.0
