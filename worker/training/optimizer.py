@@ -78,7 +78,8 @@ def build_optimizer(parameters: dict[str, torch.nn.Parameter], spec: OptimizerSp
         adamw.state[parameter] = {
             "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
             "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
-    return Optimizer(adamw, parameters, spec, total_steps, _scaler(next(iter(parameters.values())).device) if is_scaled else None)
+    scaler = _scaler(next(iter(parameters.values())).device) if is_scaled else None
+    return Optimizer(adamw, parameters, spec, total_steps, scaler)
 
 
 def _scaler(place: torch.device) -> torch.amp.GradScaler:
