@@ -291,7 +291,7 @@ def test_a_job_takes_as_many_devices_as_it_asks_for(ledger: Ledger):
         a_queued_job(session, options={"devices": 2})
         claim = claim_of(session, cards)
         assert claim is not None
-        assert [d.id for d in session.query(Device).filter(Device.run_id == claim.run.id)] == cards[:2]
+        assert [d.id for d in session.query(Device).filter(Device.run_id == claim.run.id).order_by(Device.ordinal)] == cards[:2]
 
 
 def test_a_job_of_several_devices_is_not_overtaken_where_it_can_run(ledger: Ledger):
