@@ -125,6 +125,8 @@ def read_step(resume_from: str | None) -> int:
 
 
 def save(spec: dict, step: int, kind: str) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        return
     folder = Path(spec["folder"]) / "checkpoints" / f"step-{step:08d}-{kind}"
     folder.mkdir(parents=True)
     (folder / "state.json").write_bytes(orjson.dumps({"step": step}))

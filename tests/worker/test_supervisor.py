@@ -13,15 +13,18 @@ from sqlalchemy import select, text
 
 from core.checkpoints import service as checkpoints
 from core.db.session import Ledger
+from core.devices import service as devices
+from core.devices.service import FoundDevice
 from core.events.models import Event
 from core.files.models import StoredFile
 from core.jobs import claims
 from core.jobs import service as jobs
+from core.jobs.claims import Claim
 from core.jobs.models import Job
 from core.specs.mixture import MixtureUpdate
 from core.steering import service as steering
 from tests.worker.away_ledger import AwayLedger
-from tests.worker.places import a_claim, a_place, claim_again, free_devices, read_job, read_run
+from tests.worker.places import HOST, a_claim, a_place, a_planned_job, claim_again, free_devices, read_job, read_run
 from worker.supervisor import Place, Supervisor
 
 
@@ -346,3 +349,38 @@ def test_a_shutdown_does_not_wait_for_a_ledger_that_stays_away(sqlite_ledger: Le
     assert children(claim.run.id) == []
     with sqlite_ledger.read() as session:
         assert session.get_one(Job, claim.job.id).state == "running"  # its lease lapses, and the job is queued again
+
+
+def test_a_job_of_two_devices_is_run_by_two_ranks_and_told_once(ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(ledger, tmp_path)
+    claim = a_claim_of_two(place)
+    Supervisor(place, claim).supervise()
+    told = logged(place, claim.job.id)
+    assert read_job(place, claim).state == "succeeded"
+    assert [word for word in told if word.startswith("step")] == [f"step {number}" for number in range(1, 7)]
+    assert told.count("compute.chosen") == 1
+    assert free_devices(place) == 2
+    folder = place.artifacts.path(claim.run.folder_key)
+    assert orjson.loads((folder / "spec.json").read_bytes())["ranks"] == 2
+    assert {file.name for file in folder.glob("*.log")} == {"run.log", "run-rank-1.log"}
+
+
+def test_a_cancel_ends_every_rank(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.2")
+    claim = a_claim_of_two(place)
+    asking = cancel_soon(place, claim.job, after_step=1)
+    Supervisor(place, claim).supervise()
+    asking.join()
+    assert read_job(place, claim).state == "cancelled"
+    assert children("fake_child") == []
+    assert free_devices(place) == 2
+
+
+def a_claim_of_two(place: Place) -> Claim:
+    with place.ledger.write() as session:
+        a_planned_job(session, place, total_steps=6, options={"devices": 2})
+        cards = devices.announce(session, HOST, [FoundDevice("cpu", number, "a processor", 1 << 30) for number in range(2)])
+        claim = claims.claim_next(session, worker_id="wrk_1", host=HOST, devices=[card.id for card in cards],
+                                  lease_seconds=place.settings.lease_seconds)
+    assert claim is not None
+    return claim
