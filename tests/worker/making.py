@@ -46,9 +46,13 @@ def micro(lengths: Sequence[int], *, seed: int = 0, sources: Sequence[int] | Non
 
 def batch(step: int, *micros: MicroBatch, total_steps: int = 6, **changes: Any) -> Batch:
     rows = tuple(RowRef(int(s), step) for m in micros for s in m.sources)
-    examples = [(m, k) for m in micros for k in range(len(m.sources))]
+    examples = [counts(m, k) for m in micros for k in range(len(m.sources))]
+    slots = changes.get("slots", tuple(range(len(examples))))
+    slot_count = changes.get("slot_count", len(examples))
     told: dict[str, Any] = {
-        "slots": tuple(range(len(examples))), "slot_count": len(examples), "counts": tuple(counts(*each) for each in examples),
+        "slots": slots, "slot_count": slot_count,
+        "counts": tuple(of_slot([each for slot, each in zip(slots, examples, strict=True) if slot == number])
+                        for number in range(slot_count)),
         "step": step, "epoch": 2 * step / total_steps, "micro_batches": micros, "rows": rows,
         "trained_tokens": int(sum(m.loss_mask.sum() for m in micros)), "position": Position(step, (4 * step,), 0)}
     return Batch(**{**told, **changes})
@@ -57,6 +61,14 @@ def batch(step: int, *micros: MicroBatch, total_steps: int = 6, **changes: Any) 
 def counts(of: MicroBatch, example: int) -> tuple[int, int, int, int]:
     start, end = of.boundaries[example:example + 2].tolist()
     return int(of.sources[example]), 1, end - start, int(of.loss_mask[start:end].sum())
+
+
+def of_slot(examples: Sequence[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    """A row's counts: those of its examples together; a hole has none."""
+    if not examples:
+        return 0, 0, 0, 0
+    _, number, tokens, trained = map(sum, zip(*examples, strict=True))
+    return examples[0][0], number, tokens, trained
 
 
 def batches(after: int, total_steps: int = 6) -> Iterator[Batch]:

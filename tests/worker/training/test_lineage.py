@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 
 import numpy as np
 
 from core.data.proof import chained
 from tests.worker.making import batch, micro
-from worker.training.lineage import ExampleCounts, Seen, row_losses
+from worker.training.lineage import Seen, SlotCounts, row_losses
 
 
 def unpacked(text: str) -> list[float | None]:
@@ -16,14 +15,15 @@ def unpacked(text: str) -> list[float | None]:
 
 def test_losses_stand_in_their_slots_and_holes_are_told() -> None:
     given = batch(1, micro([9, 14]), micro([6]), slots=(0, 2, 3), slot_count=5)
-    counts = ExampleCounts.of(given)
-    assert counts.trained.tolist() == [5, 7, 3]
-    assert unpacked(row_losses(given, counts, [10.0, 7.0, 6.0])) == [2.0, None, 1.0, 2.0, None]
+    counts = SlotCounts.of(given)
+    assert counts.trained.tolist() == [5, 0, 7, 3, 0]
+    assert unpacked(row_losses(counts, [10.0, 0.0, 7.0, 6.0, 0.0])) == [2.0, None, 1.0, 2.0, None]
 
 
 def test_the_examples_of_one_row_share_its_slot() -> None:
     given = batch(1, micro([9, 14]), slots=(1, 1), slot_count=2)
-    assert unpacked(row_losses(given, ExampleCounts.of(given), [10.0, 14.0])) == [None, 2.0]
+    assert SlotCounts.of(given).examples.tolist() == [0, 2]
+    assert unpacked(row_losses(SlotCounts.of(given), [0.0, 24.0])) == [None, 2.0]
 
 
 def test_what_was_seen_adds_up_by_source_and_grows_when_one_joins() -> None:
@@ -36,6 +36,6 @@ def test_what_was_seen_adds_up_by_source_and_grows_when_one_joins() -> None:
 
 
 def test_a_step_without_a_row_counts_in_the_order_alone() -> None:
-    empty = dataclasses.replace(batch(1), digest=7, slot_count=2)
+    empty = batch(1, digest=7, slot_count=2)
     assert Seen().after(empty) == Seen(order=chained(0, 7))
-    assert unpacked(row_losses(empty, ExampleCounts.of(empty), [])) == [None, None]
+    assert unpacked(row_losses(SlotCounts.of(empty), [0.0, 0.0])) == [None, None]
