@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.journeys import jobs
-from tests.servers import Server, wait_for
+from tests.servers import Server, is_alive, wait_for
 
 GONE_SECONDS = 2.5
 ANSWER_SECONDS = 0.5
@@ -24,7 +24,7 @@ def test_a_running_job_is_cancelled_in_every_phase(server: Server, phase: str) -
         child = wait_for_phase(server, client, job_id, phase)
         began = time.monotonic()
         assert client.post(f"{jobs.JOBS}/{job_id}/cancel").status_code == 200
-        wait_for(lambda: is_gone(child), GONE_SECONDS + ANSWER_SECONDS, f"the child lived on in phase {phase}", server.log)
+        wait_for(lambda: not is_alive(child), GONE_SECONDS + ANSWER_SECONDS, f"the child lived on in phase {phase}", server.log)
         took = time.monotonic() - began
         job = jobs.wait_for_end(server, client, job_id, 15)
         events = jobs.all_events(client, job_id)
@@ -54,6 +54,3 @@ def wait_for_phase(server: Server, client: httpx.Client, job_id: str, phase: str
     wait_for(look, 40, f"job {job_id} never came to {phase}", server.log)
     return wait_for(lambda: server.processes("worker.run"), 10, "there is no child", server.log)[-1]
 
-
-def is_gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

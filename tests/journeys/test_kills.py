@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.journeys import jobs
-from tests.servers import Server, a_server, wait_for
+from tests.servers import Server, a_server, is_alive, wait_for
 
 ROWS, EPOCHS, BATCH = 48, 40, 4
 TOTAL = ROWS // BATCH * EPOCHS
@@ -106,6 +105,3 @@ def test_a_whole_server_that_is_killed_leaves_no_process_and_goes_on_at_the_next
     assert jobs.numbers(events) == list(range(1, len(events) + 1))
     assert len(family) >= 6
 
-
-def is_alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
