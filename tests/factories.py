@@ -29,7 +29,7 @@ from core.models.models import Model
 from core.projects import service as projects
 from core.projects.models import Project
 from core.specs.job import JobSpec
-from core.storage.artifacts import file_key, index_key
+from core.storage.artifacts import file_key
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 """The tests' present; `later` turns the clock."""
@@ -70,12 +70,16 @@ def a_dataset(session: Session, project: Project | None = None, *, name: str = "
               is_ready: bool = True, **report: Any) -> tuple[Dataset, DatasetVersion]:
     project = project or a_project(session)
     file = file or a_file(session, project)
-    dataset, version = datasets.register(session, project.id, name=name, file_id=file.id, now=next_moment())
+    dataset, version = datasets.register(session, project.id, name=name, rows=datasets.Rows([file.id]), now=next_moment())
     return dataset, an_index(session, version, **report) if is_ready else version
 
 
 def an_index(session: Session, version: DatasetVersion, **report: Any) -> DatasetVersion:
-    return datasets.settle_index(session, version.id, report=a_report(**report), index_key=index_key(version.id), now=NOW)
+    """The end of indexing a version, each of whose files has the same report."""
+    for shard in version.shards:
+        if version.status == "indexing":
+            datasets.settle_shard(session, version.id, shard.number, report=a_report(**report))
+    return datasets.settle_index(session, version.id, report=a_report(**report), now=NOW)
 
 
 def a_base_model(session: Session, name: str = BASE, **facts: Any) -> Model:

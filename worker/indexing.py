@@ -1,20 +1,17 @@
-"""Indexing a data set version: one pass by a process of its own, its report into the ledger.
+"""Indexing a data set version: its files are listed, then indexed one by one, then joined into one report.
 
-The pass writes aside; the index is published by rename before its row says ready. A chore that is done again after a kill
-finds the version still indexing and replaces what an earlier attempt published.
+Each pass is a process of its own and writes aside; an index and its frames are published by rename before their shard's row
+says so, and each shard is settled for good. So a chore that is done again after a kill goes on with the file that was being
+read, and a version that was appended to has only its new files read.
 """
 
 from __future__ import annotations
 
-import os
-import selectors
 import shutil
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
@@ -22,31 +19,37 @@ from sqlalchemy.orm import Session
 
 from core.chores import service as chores
 from core.chores.models import Chore
+from core.data.index import DatasetIndex, merge_reports
+from core.data.spec import Places
 from core.datasets import service as datasets
-from core.datasets.models import DatasetVersion
-from core.errors import HeadraceError, LeaseLost, RunInterrupted
-from core.storage.artifacts import file_key, index_key
-from worker.link import ROOT, child_environment
+from core.datasets.models import DatasetShard, DatasetVersion
+from core.datasets.shards import content_digest
+from core.errors import ConfigurationError, DataError, RunInterrupted
+from core.files.models import StoredFile
+from core.places import places_of
+from core.storage.artifacts import file_key
+from worker.passes import run_pass
 from worker.upkeep import Desk
 
 PROGRESS_SECONDS = 1.0
-TOLD_ELSEWHERE = {"storage_error"}
-"""Codes of causes that are the machine's, not the file's: the chore is tried again."""
+MOST_UNPACKED = 16
+"""A compressed file may hold so many times the bytes that an upload may have."""
 
 
 def index_version(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
     """Index the version that the chore names; a version that is gone or settled ends the chore."""
-    with desk.ledger.read() as session:
-        version = session.get(DatasetVersion, chore.subject)
+    version = _load(desk, chore.subject)
     if version is None or version.status != "indexing":
         return _finish(desk, chore)
-    desk.artifacts.require_space(0, desk.settings.min_free_bytes)
-    aside = desk.artifacts.new_temporary()
     try:
-        told = _run_pass(desk, version, desk.artifacts.path(file_key(version.file_id)), aside, must_stop)
-        return _settle(desk, chore, version.id, told, aside)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+        if not version.is_listed:
+            version = _list(desk, chore, version, must_stop)
+        for shard in version.shards:
+            if not shard.is_indexed:
+                _index_shard(desk, chore, version, shard, must_stop)
+        return _settle(desk, chore, version.id)
+    except DataError as error:
+        return _fail(desk, chore, version.id, error)
 
 
 def give_up_index(desk: Desk, session: Session, chore: Chore, cause: dict[str, Any]) -> None:
@@ -54,92 +57,123 @@ def give_up_index(desk: Desk, session: Session, chore: Chore, cause: dict[str, A
                         message=f"the file could not be indexed: {cause['message']}")
 
 
-def _settle(desk: Desk, chore: Chore, version_id: str, told: dict[str, Any], aside: Path) -> None:
-    error, report = told.get("error"), told.get("report")
-    if report is not None and datasets.is_usable(report):
-        return _make_ready(desk, chore, version_id, report, aside)
-    if error is not None and error["code"] in TOLD_ELSEWHERE:
-        raise RunInterrupted(error["message"], code=error["code"])
-    if error is None:
-        error = {"code": "invalid_training_file", "message": _no_good_row(report or {})}
+def _list(desk: Desk, chore: Chore, version: DatasetVersion, must_stop: threading.Event) -> DatasetVersion:
+    """Look up what the version's pattern means now, and hold it fast."""
+    place, pattern = version.place or "", version.pattern or ""
+    told = run_pass("core.data.listing", [place, pattern], must_stop, places=_places(desk, place))
+    names = _names([found["path"] for found in told["files"]])
+    news = [datasets.NewShard(names[found["path"]], found["bytes"], place=place, path=found["path"], tag=found["tag"])
+            for found in told["files"]]
     with desk.ledger.write() as session:
-        datasets.fail_index(session, version_id, code=error["code"], message=error["message"], now=desk.clock(),
-                            report=_columns(report) if report is not None else None)
-        chores.finish(session, chore, desk.clock())
-    return None
+        chores.renew(session, chore, desk.settings.lease_seconds)
+        datasets.settle_listing(session, version.id, news)
+    found = _load(desk, version.id)
+    assert found is not None
+    return found
 
 
-def _make_ready(desk: Desk, chore: Chore, version_id: str, report: dict[str, Any], aside: Path) -> None:
+def _names(paths: list[str]) -> dict[str, str]:
+    """Call each file by its last part, or by its path where two would have one name."""
+    names = {path: PurePosixPath(path).name for path in paths}
+    return names if len(set(names.values())) == len(names) else {path: path for path in paths}
+
+
+def _index_shard(desk: Desk, chore: Chore, version: DatasetVersion, shard: DatasetShard, must_stop: threading.Event) -> None:
+    desk.artifacts.require_space(0, desk.settings.min_free_bytes)
+    aside = desk.artifacts.new_temporary()
+    aside.mkdir()
+    index, frames = aside / "index", aside / "frames"
+    try:
+        told = run_pass("core.data.register", _arguments(desk, version, shard, index, frames), must_stop,
+                        places=_places(desk, shard.place) if shard.place else None, on_line=_noting(desk, version, shard))
+        _publish(desk, chore, version, shard, told, index=index, frames=frames)
+    except DataError as error:
+        where = "" if len(version.shards) == 1 or shard.name in error.message else f"file {shard.name!r}: "
+        raise DataError(f"{where}{error.message}", code=error.code) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _arguments(desk: Desk, version: DatasetVersion, shard: DatasetShard, index: Path, frames: Path) -> list[str]:
+    """What the pass is told: where the file is, what is known of it, and what the user said of its rows."""
+    path = shard.path or "" if shard.place else str(desk.artifacts.path(file_key(shard.file_id or "")))
+    known = ["--place", shard.place] if shard.place else ["--sha256", _digest_of(desk, shard)]
+    shape = ["--shape", version.asked_shape] if version.asked_shape else []
+    columns = ["--columns", orjson.dumps(version.columns).decode()] if version.columns else []
+    most = ["--most-text-bytes", str(desk.settings.max_file_bytes * MOST_UNPACKED)]
+    return [path, str(index), "--name", shard.name, "--frames", str(frames), *known, *shape, *columns, *most]
+
+
+def _digest_of(desk: Desk, shard: DatasetShard) -> str:
+    """The file's digest, reckoned while it was uploaded."""
+    with desk.ledger.read() as session:
+        return session.get_one(StoredFile, shard.file_id).sha256
+
+
+def _noting(desk: Desk, version: DatasetVersion, shard: DatasetShard) -> Callable[[dict[str, Any]], None]:
+    """Show now and then how far the pass is, and stop it before the disk is full."""
+    noted_at = time.monotonic()
+    before = sum(other.bytes for other in version.shards if other.number < shard.number)
+
+    def note(told: dict[str, Any]) -> None:
+        nonlocal noted_at
+        if "bytes_done" not in told or time.monotonic() - noted_at < PROGRESS_SECONDS:
+            return
+        noted_at = time.monotonic()
+        desk.artifacts.require_space(0, desk.settings.min_free_bytes)
+        with desk.ledger.write() as session:
+            datasets.note_progress(session, version.id, progress_bytes=before + told["bytes_done"])
+
+    return note
+
+
+def _publish(desk: Desk, chore: Chore, version: DatasetVersion, shard: DatasetShard, told: dict[str, Any], *, index: Path,
+             frames: Path) -> None:
     with desk.ledger.write() as session:
         chores.renew(session, chore, desk.settings.lease_seconds)  # nobody else publishes from here on
-    desk.artifacts.delete(index_key(version_id))
-    desk.artifacts.publish(aside, index_key(version_id))
+    for aside, key in ((frames, shard.frames_key), (index, shard.index_key)):
+        desk.artifacts.delete(key)
+        if aside.exists():
+            desk.artifacts.publish(aside, key)
     with desk.ledger.write() as session:
-        datasets.settle_index(session, version_id, report=_columns(report), index_key=index_key(version_id), now=desk.clock())
+        chores.renew(session, chore, desk.settings.lease_seconds)
+        datasets.settle_shard(session, version.id, shard.number, report=told["report"], bytes=told.get("bytes"),
+                              tag=told.get("tag") or "")
+
+
+def _settle(desk: Desk, chore: Chore, version_id: str) -> None:
+    """Join what was found in all files, and end the chore with it."""
+    version = _load(desk, version_id)
+    assert version is not None
+    digest = content_digest([shard.digest or "" for shard in version.shards])
+    index = DatasetIndex.open(*(desk.artifacts.path(shard.index_key) for shard in version.shards))
+    report = merge_reports([shard.name for shard in version.shards], index, digest=digest).to_json()
+    with desk.ledger.write() as session:
+        datasets.settle_index(session, version_id, report=report, now=desk.clock())
         chores.finish(session, chore, desk.clock())
 
 
-def _columns(report: dict[str, Any]) -> dict[str, Any]:
-    """The report, with the names that the version's columns have."""
-    return {**report, "digest": report["sha256"], "faulty_rows": report["faulty"]}
+def _fail(desk: Desk, chore: Chore, version_id: str, error: DataError) -> None:
+    with desk.ledger.write() as session:
+        datasets.fail_index(session, version_id, code=error.code, message=error.message, now=desk.clock())
+        chores.finish(session, chore, desk.clock())
 
 
-def _no_good_row(report: dict[str, Any]) -> str:
-    faults = report.get("faults") or []
-    first = "; ".join(fault["message"] for fault in faults[:3])
-    return f"the file has no row that can be trained on ({report.get('rows', 0)} rows read{': ' + first if first else ''})"
+def _load(desk: Desk, version_id: str) -> DatasetVersion | None:
+    with desk.ledger.read() as session:
+        return session.get(DatasetVersion, version_id)
 
 
-def _run_pass(desk: Desk, version: DatasetVersion, path: Path, aside: Path, must_stop: threading.Event) -> dict[str, Any]:
-    """Run the pass, showing its progress; give its last line. Raise LeaseLost when it must stop."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "core.data.register", str(path), str(aside), *_asked(version)], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=child_environment(os.environ, {}), cwd=ROOT,
-        start_new_session=True,
-    )
-    last: dict[str, Any] = {}
-    noted_at = time.monotonic()
+def _places(desk: Desk, name: str) -> Places:
+    """What opens one place, as the operator's file has it now."""
     try:
-        for told in _lines(process, must_stop):
-            last = told
-            if "bytes_done" in told and time.monotonic() - noted_at >= PROGRESS_SECONDS:
-                noted_at = time.monotonic()
-                with desk.ledger.write() as session:
-                    datasets.note_progress(session, version.id, progress_bytes=told["bytes_done"])
-        code = process.wait()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()  # pyright: ignore[reportOptionalMemberAccess]
-    if "report" not in last and "error" not in last:
-        raise HeadraceError(f"the indexing process left with code {code} and no report")
-    return last
-
-
-def _asked(version: DatasetVersion) -> list[str]:
-    """What the user said of the rows, as arguments."""
-    shape = ["--shape", version.asked_shape] if version.asked_shape else []
-    return [*shape, "--columns", orjson.dumps(version.columns).decode()] if version.columns else shape
-
-
-def _lines(process: subprocess.Popen[bytes], must_stop: threading.Event) -> Iterator[dict[str, Any]]:
-    """The process's lines as they come; raise LeaseLost as soon as the work must stop."""
-    assert process.stdout is not None
-    unread = b""
-    with selectors.DefaultSelector() as ready:
-        ready.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            if must_stop.is_set():
-                raise LeaseLost("the indexing was stopped; whoever holds its chore next begins it anew")
-            if not ready.select(0.2):
-                continue
-            data = os.read(process.stdout.fileno(), 65536)
-            if not data:
-                return
-            *lines, unread = (unread + data).split(b"\n")
-            yield from (orjson.loads(line) for line in lines if line.strip())
+        return places_of(desk.settings).only([name])
+    except ConfigurationError as error:
+        raise RunInterrupted(error.message, code=error.code) from error
 
 
 def _finish(desk: Desk, chore: Chore) -> None:
     with desk.ledger.write() as session:
         chores.finish(session, chore, desk.clock())
+
+

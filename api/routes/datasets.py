@@ -12,10 +12,20 @@ from api.deps import Parts, PartsDep, Tenant, TenantDep
 from api.paging import MOST, After, Limit, ListObject, list_of, page_of
 from api.preview import MOST_SAMPLED, measure_lengths, preview_rows
 from api.references import refusing_references
-from api.rows import read_page, source_of
-from api.schemas.datasets import DatasetCreate, DatasetDeleted, DatasetObject, RowPage, VersionObject
+from api.registering import asked_rows
+from api.rows import page_of_rows, places_for, ready_source
+from api.schemas.datasets import (
+    DatasetCreate,
+    DatasetDeleted,
+    DatasetObject,
+    RowPage,
+    RowsAsked,
+    ShardPage,
+    VersionObject,
+)
 from core.datasets.models import DatasetVersion
 from core.datasets.service import (
+    append,
     delete_dataset,
     get_dataset,
     get_version,
@@ -37,10 +47,14 @@ VersionNumber = Annotated[int | None, Query(ge=1, le=MOST_NUMBER, description="N
 
 @router.post("")
 def create(asked: DatasetCreate, tenant: TenantDep, parts: PartsDep) -> DatasetObject:
-    """Register a file under a name: a new data set, or the next version of the one that has the name."""
+    """Register files under a name: a new data set, or the next version of the one that has the name.
+
+    Rows come from `file_id`, from several `file_ids`, or from a `place` and a `path` in it, which may be a pattern. With
+    `append` the version has the former one's files too, and only the new ones are read."""
+    rows = asked_rows(asked, parts.settings)
     with parts.ledger.write() as session, refusing_references():
-        dataset, version = register(session, tenant.project_id, name=asked.name, file_id=asked.file_id, shape=asked.shape,
-                                    columns=asked.columns, now=parts.clock())
+        dataset, version = register(session, tenant.project_id, name=asked.name, rows=rows, is_appended=asked.append,
+                                    now=parts.clock())
         told = DatasetObject.of(dataset, version)
     parts.wake_workers("upkeep")
     return told
@@ -78,6 +92,28 @@ def versions(dataset_id: str, tenant: TenantDep, parts: PartsDep) -> ListObject[
         return list_of([VersionObject.of(version) for version in list_versions(session, dataset.id)])
 
 
+@router.post("/{dataset_id}/versions")
+def append_version(dataset_id: str, asked: RowsAsked, tenant: TenantDep, parts: PartsDep) -> VersionObject:
+    """Append files to the newest version: the next one has its files and these, and only these are read."""
+    rows = asked_rows(asked, parts.settings)
+    with parts.ledger.write() as session, refusing_references():
+        told = VersionObject.of(append(session, tenant.project_id, dataset_id, rows=rows, now=parts.clock()))
+    parts.wake_workers("upkeep")
+    return told
+
+
+@router.get("/{dataset_id}/shards")
+def shards(
+    dataset_id: str, tenant: TenantDep, parts: PartsDep,
+    after: Annotated[int | None, Query(ge=0, le=MOST_NUMBER, description="Number of the last file seen.")] = None,
+    limit: Limit = PAGE,
+    version: VersionNumber = None,
+) -> ShardPage:
+    """List the files of a version, in the order in which its rows are numbered."""
+    found = _version(dataset_id, version, tenant, parts)
+    return ShardPage.of(found, first=0 if after is None else after + 1, limit=min(limit, MOST))
+
+
 @router.get("/{dataset_id}/rows")
 def rows(
     dataset_id: str, tenant: TenantDep, parts: PartsDep,
@@ -87,7 +123,7 @@ def rows(
 ) -> RowPage:
     """Read rows with their number and line."""
     found = _version(dataset_id, version, tenant, parts)
-    return read_page(found, parts.artifacts, after=after, limit=min(limit, MOST))
+    return page_of_rows(found, parts.artifacts, parts.settings, after=after, limit=min(limit, MOST))
 
 
 @router.get("/{dataset_id}/preview")
@@ -103,7 +139,9 @@ def preview(
     found = _version(dataset_id, version, tenant, parts)
     with parts.ledger.read() as session:
         base = resolve_base(session, tenant.project_id, model).base
-    return preview_rows(source_of(found, parts.artifacts), base, first_row=row, rows=rows, max_length=max_length)
+    source = ready_source(found, parts.artifacts)
+    return preview_rows(source, base, first_row=row, rows=rows, max_length=max_length,
+                        places=places_for(source, parts.settings))
 
 
 @router.get("/{dataset_id}/lengths")
@@ -118,7 +156,8 @@ def lengths(
     found = _version(dataset_id, version, tenant, parts)
     with parts.ledger.read() as session:
         base = resolve_base(session, tenant.project_id, model).base
-    return measure_lengths(source_of(found, parts.artifacts), base, max_length=max_length, sample=sample)
+    source = ready_source(found, parts.artifacts)
+    return measure_lengths(source, base, max_length=max_length, sample=sample, places=places_for(source, parts.settings))
 
 
 def _version(dataset_id: str, number: int | None, tenant: Tenant, parts: Parts) -> DatasetVersion:

@@ -73,6 +73,9 @@ class SourceSpec:
         """Describe a source of one local file of lines."""
         return cls(name, (ShardSpec(path, index_path, digest),), row_format, digest)
 
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> SourceSpec:
         return cls(**{**told, "shards": tuple(ShardSpec(**shard) for shard in told["shards"])})

@@ -1,4 +1,4 @@
-"""Data sets and their frozen versions."""
+"""Data sets, their frozen versions, and the files of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from core.db.base import Base
 
@@ -36,7 +36,14 @@ class DatasetVersion(Base):
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     number: Mapped[int]
     """From 1, within the data set."""
-    file_id: Mapped[str] = mapped_column(ForeignKey("files.id"), index=True)
+    file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"), index=True)
+    """The upload, where it is the only one; None where rows come from several files or from a place."""
+    place: Mapped[str | None]
+    """Name of the operator's place that its newest shards lie in."""
+    pattern: Mapped[str | None]
+    """The path or pattern in there, as it was asked for."""
+    is_listed: Mapped[bool] = mapped_column(default=True)
+    """False until the pattern was looked up: the shards that it means are not known yet."""
     status: Mapped[str] = mapped_column(default="indexing")
     asked_shape: Mapped[str | None]
     """The shape that the user named; what was found is in the report."""
@@ -44,17 +51,56 @@ class DatasetVersion(Base):
     """The user's mapping of fields, as it was given."""
     row_format: Mapped[str | None]
     """chat, prompt_completion, text or preference; None until it is known."""
-    index_key: Mapped[str | None]
-    """Folder of the index under the storage root; None until ready."""
     digest: Mapped[str | None]
-    """SHA-256 of the content, hex."""
+    """Of the content: of one file its SHA-256, of several the SHA-256 over theirs, hex."""
+    same_as: Mapped[int | None]
+    """Number of the first version of the data set that has the same content and is read in the same way."""
     rows: Mapped[int | None]
     faulty_rows: Mapped[int | None]
     bytes: Mapped[int]
     report: Mapped[dict[str, Any] | None]
-    """The index's report as JSON: faults by line, totals by kind, length statistics."""
+    """The report over all shards as JSON: faults by line, totals by kind, length statistics."""
     progress_bytes: Mapped[int] = mapped_column(default=0)
     error: Mapped[dict[str, Any] | None]
     """{code, message} when the version failed."""
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
+    shards: Mapped[list[DatasetShard]] = relationship(order_by="DatasetShard.number", lazy="selectin")
+    """In the order in which its rows are numbered."""
+
+
+class DatasetShard(Base):
+    """One file of a version. A version that was appended to has the same files again, under the same keys."""
+
+    __tablename__ = "dataset_shards"
+
+    version_id: Mapped[str] = mapped_column(ForeignKey("dataset_versions.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """From 0."""
+    name: Mapped[str]
+    """What people call the file."""
+    file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"), index=True)
+    place: Mapped[str | None]
+    path: Mapped[str | None]
+    """In the place. A file is an upload (`file_id`) or lies in a place."""
+    is_indexed: Mapped[bool] = mapped_column(default=False)
+    index_key: Mapped[str]
+    """Folder of the index under the storage root."""
+    frames_key: Mapped[str]
+    """Where its rows lie under the storage root, if they cannot be read from the file itself (`kind` is frames)."""
+    kind: Mapped[str | None]
+    """How rows are read: lines, csv, tsv, parquet or frames; None until it is indexed, as all below."""
+    file_kind: Mapped[str | None]
+    """What the file is, as its name would end: jsonl, json, csv.gz …"""
+    bytes: Mapped[int]
+    """Of the file; known before it is indexed."""
+    tag: Mapped[str | None]
+    """What its place calls that content."""
+    digest: Mapped[str | None]
+    """SHA-256 of the file, hex."""
+    rows: Mapped[int | None]
+    faulty_rows: Mapped[int | None]
+    converted_bytes: Mapped[int | None]
+    """Of its frames, where it has some."""
+    seconds: Mapped[float | None]
+    """What the pass took."""

@@ -1,11 +1,13 @@
-"""Data sets: register a file's rows under a name, index them once, and keep each version as it was.
+"""Data sets: register the rows of files under a name, index them once, and keep each version as it was.
 
-Registering a name again adds a version. A file that a job names gets a data set of its own, implicit and in no list, which the
-next job on the same file uses again.
+Registering a name again adds a version, appending to it one that has the former's files too. A file that a job names gets a
+data set of its own, implicit and in no list, which the next job on the same file uses again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +28,7 @@ from core.datasets.repository import (
     next_number,
     versions_of,
 )
+from core.datasets.shards import NewShard, add_shards, copy_shards, settle_shard
 from core.datasets.states import USABLE
 from core.db.paging import Page, read_page
 from core.errors import IllegalMove, InvalidValue, NotFound, shown
@@ -42,17 +45,40 @@ MAX_NAME = 128
 SHOWN_JOBS = 5
 
 
-def register(session: Session, project_id: str, *, name: str, file_id: str, now: datetime, shape: str | None = None,
-             columns: dict[str, Any] | None = None) -> tuple[Dataset, DatasetVersion]:
-    """Make a version of the file's rows, under a new or a known name; an upkeep worker indexes it.
+@dataclass(frozen=True)
+class Rows:
+    """What a version is to be made of: uploads, or what a pattern means in a place."""
 
-    `shape` and `columns` say what the rows look like; without them the first rows do."""
+    file_ids: Sequence[str] = ()
+    place: str | None = None
+    pattern: str | None = None
+    shape: str | None = None
+    """With `columns`, what the rows look like; without them the first rows tell."""
+    columns: dict[str, Any] | None = None
+
+
+def register(session: Session, project_id: str, *, name: str, rows: Rows, now: datetime, is_appended: bool = False
+             ) -> tuple[Dataset, DatasetVersion]:
+    """Make a version, under a new or a known name; an upkeep worker indexes it."""
     _check_name(name)
-    read_columns(columns)
+    read_columns(rows.columns)
     lock_project(session, project_id)
-    file = get_trainable_file(session, project_id, file_id, param="file_id")
-    dataset = find_dataset_named(session, project_id, name) or _add_dataset(session, project_id, name, now=now)
-    return dataset, _add_version(session, dataset, file, now=now, shape=shape, columns=columns)
+    dataset = find_dataset_named(session, project_id, name)
+    if dataset is None:
+        if is_appended:
+            raise InvalidValue(f"there is no data set {shown(name)} to append to; register it first, without append",
+                               code="not_found", param="append")
+        dataset = _add_dataset(session, project_id, name, now=now)
+    elif is_appended:
+        return dataset, _append(session, dataset, rows, now=now)
+    return dataset, _add_version(session, dataset, rows, now=now)
+
+
+def append(session: Session, project_id: str, dataset_id: str, *, rows: Rows, now: datetime) -> DatasetVersion:
+    """Make a version of the newest one's files and more; only the new files are indexed."""
+    read_columns(rows.columns)
+    lock_project(session, project_id)
+    return _append(session, get_dataset(session, project_id, dataset_id), rows, now=now)
 
 
 def version_for_file(session: Session, project_id: str, file_id: str, *, now: datetime,
@@ -66,7 +92,7 @@ def version_for_file(session: Session, project_id: str, file_id: str, *, now: da
     newest = next(iter(versions_of(session, dataset.id)), None)
     if newest is not None and newest.status in USABLE:
         return newest
-    return _add_version(session, dataset, file, now=now)
+    return _add_version(session, dataset, Rows([file_id]), now=now)
 
 
 def get_trainable_file(session: Session, project_id: str, file_id: str, *, param: str) -> StoredFile:
@@ -151,8 +177,18 @@ def note_progress(session: Session, version_id: str, *, progress_bytes: int) -> 
         session.flush()
 
 
-def settle_index(session: Session, version_id: str, *, report: dict[str, Any], index_key: str, now: datetime) -> DatasetVersion:
-    """Make a version ready with its index's report (`IndexReport` as JSON), and wake the jobs that wait for it.
+def settle_listing(session: Session, version_id: str, found: Sequence[NewShard]) -> DatasetVersion:
+    """Note the files that a version's pattern means. Safe to call twice."""
+    version = _get_locked(session, version_id)
+    if not version.is_listed:
+        add_shards(session, version, found)
+        version.is_listed = True
+        session.flush()
+    return version
+
+
+def settle_index(session: Session, version_id: str, *, report: dict[str, Any], now: datetime) -> DatasetVersion:
+    """Make a version ready with the report over its shards (`IndexReport` as JSON), and wake the jobs that wait for it.
 
     A version without one good row fails instead, with its first faults. Safe to call twice."""
     if not is_usable(report):
@@ -161,9 +197,11 @@ def settle_index(session: Session, version_id: str, *, report: dict[str, Any], i
     version = _get_locked(session, version_id)
     if version.status != "indexing":
         return version
-    version.status, version.index_key, version.ready_at = "ready", index_key, now
-    version.row_format, version.progress_bytes = report["format"], report["bytes"]
+    version.status, version.ready_at = "ready", now
+    version.bytes = version.progress_bytes = sum(shard.bytes for shard in version.shards)
+    version.row_format = report["format"]
     _take_report(version, report)
+    version.same_as = _first_like(session, version)
     session.flush()
     wake_jobs(session, version, now=now)
     return version
@@ -200,8 +238,8 @@ def _take_report(version: DatasetVersion, report: dict[str, Any]) -> None:
 
 def _without_rows(report: dict[str, Any]) -> str:
     if not report["rows"]:
-        return "the file holds no rows; give it at least one JSON object on a line of its own"
-    return f"none of the file's {report['rows']:,} rows can be trained on: {first_faults(report)}"
+        return "there are no rows in it; give it at least one JSON object on a line of its own"
+    return f"none of its {report['rows']:,} rows can be trained on: {first_faults(report)}"
 
 
 def _get_locked(session: Session, version_id: str) -> DatasetVersion:
@@ -218,15 +256,41 @@ def _add_dataset(session: Session, project_id: str, name: str, *, now: datetime,
     return dataset
 
 
-def _add_version(session: Session, dataset: Dataset, file: StoredFile, *, now: datetime, shape: str | None = None,
-                 columns: dict[str, Any] | None = None) -> DatasetVersion:
+def _append(session: Session, dataset: Dataset, rows: Rows, *, now: datetime) -> DatasetVersion:
+    former = next((version for version in versions_of(session, dataset.id) if version.status in USABLE), None)
+    if former is None or not former.is_listed:
+        raise IllegalMove(f"data set {dataset.id} has no version whose files are known to append to; register it without "
+                          "append, or wait until its newest version is ready", code="dataset_not_ready")
+    rows = replace(rows, shape=rows.shape or former.asked_shape, columns=rows.columns or former.columns)
+    if (rows.shape, rows.columns) != (former.asked_shape, former.columns):
+        raise InvalidValue(f"version {former.number} of data set {dataset.id} was registered with another shape or other "
+                           "columns; append with the same, or leave them out", param="columns")
+    return _add_version(session, dataset, rows, now=now, former=former)
+
+
+def _add_version(session: Session, dataset: Dataset, rows: Rows, *, now: datetime, former: DatasetVersion | None = None
+                 ) -> DatasetVersion:
+    param = "file_id" if len(rows.file_ids) == 1 else "file_ids"
+    files = [get_trainable_file(session, dataset.project_id, file_id, param=param) for file_id in rows.file_ids]
     version = DatasetVersion(id=new_id("dataset_version"), dataset_id=dataset.id, number=next_number(session, dataset.id),
-                             file_id=file.id, status="indexing", bytes=file.bytes, created_at=now, asked_shape=shape,
-                             columns=columns)
+                             file_id=files[0].id if len(files) == 1 and former is None else None, place=rows.place,
+                             pattern=rows.pattern, is_listed=rows.place is None, status="indexing", bytes=0, created_at=now,
+                             asked_shape=rows.shape, columns=rows.columns)
     session.add(version)
     session.flush()
+    if former is not None:
+        copy_shards(session, version, former)
+    add_shards(session, version, [NewShard.of_upload(file) for file in files])
     chores.add(session, INDEX, version.id, now=now)
     return version
+
+
+def _first_like(session: Session, version: DatasetVersion) -> int | None:
+    """The first version that has the same content and was asked to be read in the same way."""
+    alike = [other.number for other in versions_of(session, version.dataset_id)
+             if other.status == "ready" and other.number < version.number and other.digest == version.digest
+             and (other.asked_shape, other.columns) == (version.asked_shape, version.columns)]
+    return min(alike, default=None)
 
 
 def _check_name(name: str) -> None:
@@ -236,7 +300,7 @@ def _check_name(name: str) -> None:
 
 
 __all__ = [
-    "INDEX", "PREPARE", "delete_dataset", "fail_index", "get_dataset", "get_trainable_file", "get_version", "is_usable",
-    "latest_version", "list_datasets", "list_versions", "note_progress", "register", "settle_index", "usable_version",
-    "version_for_file",
+    "INDEX", "PREPARE", "NewShard", "Rows", "append", "delete_dataset", "fail_index", "get_dataset", "get_trainable_file",
+    "get_version", "is_usable", "latest_version", "list_datasets", "list_versions", "note_progress", "register", "settle_index",
+    "settle_listing", "settle_shard", "usable_version", "version_for_file",
 ]

@@ -2,7 +2,7 @@
 
 from core.checkpoints.models import Checkpoint
 from core.chores.models import Chore
-from core.datasets.models import Dataset, DatasetVersion
+from core.datasets.models import Dataset, DatasetShard, DatasetVersion
 from core.db.base import Base
 from core.devices.models import Device
 from core.events.models import Event
@@ -17,6 +17,6 @@ from core.workers.models import RoleLease, Worker
 metadata = Base.metadata
 
 __all__ = [
-    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetVersion", "Device", "Event", "IdempotencyKey", "Job", "MixtureChange",
-    "Model", "Project", "RoleLease", "Run", "StepRows", "StoredFile", "Worker", "metadata",
+    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetShard", "DatasetVersion", "Device", "Event", "IdempotencyKey", "Job",
+    "MixtureChange", "Model", "Project", "RoleLease", "Run", "StepRows", "StoredFile", "Worker", "metadata",
 ]

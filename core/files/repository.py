@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from core.datasets.models import Dataset, DatasetVersion
+from core.datasets.models import Dataset, DatasetShard, DatasetVersion
 from core.errors import NotFound, shown
 from core.files.models import StoredFile
 from core.jobs.models import Job
@@ -39,11 +39,12 @@ def jobs_that_need(session: Session, file_id: str) -> list[str]:
 
 
 def registered_versions_on(session: Session, file_id: str) -> list[str]:
-    """Versions of data sets that users registered, and still have, whose rows lie in the file."""
+    """Versions of data sets that users registered, and still have, some of whose rows lie in the file."""
     query = (
         select(DatasetVersion.id)
         .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
-        .where(DatasetVersion.file_id == file_id, DatasetVersion.status != "failed", Dataset.deleted_at.is_(None),
+        .join(DatasetShard, DatasetShard.version_id == DatasetVersion.id)
+        .where(DatasetShard.file_id == file_id, DatasetVersion.status != "failed", Dataset.deleted_at.is_(None),
                Dataset.is_implicit.is_(False))
     )
-    return list(session.scalars(query))
+    return list(session.scalars(query.distinct()))

@@ -6,18 +6,17 @@ The same job gives the same streams at every attempt, so their fingerprints agre
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from core.data.spec import MixtureEntry, Part, SourceSpec, StreamSpec
 from core.datasets.models import DatasetVersion
-from core.datasets.shape import fields_of
+from core.datasets.sources import source_of
 from core.jobs.bad_rows import bad_rows_left
 from core.jobs.models import Job
 from core.jobs.sources import first_weights, named_sources, submitted
 from core.models.models import Model
 from core.specs.job import JobSpec, TrainingOptions
-from core.storage.artifacts import Artifacts, file_key
+from core.storage.artifacts import Artifacts
 
 DEFAULT_MAX_LENGTH = 2048
 """Tokens of an example at most, unless the job or a shorter context of the model says less."""
@@ -30,7 +29,7 @@ def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequ
     `log` is the job's mixture log; `versions` are the job's, by id, all ready. `job.resolved` gives epochs and batch size; a
     job without it gets 1 of each, to be counted. `micro_batch_tokens` 0 means as many as one example may have."""
     spec = spec_of(job)
-    sources = tuple(_source(entry["name"], versions[entry["version_id"]], artifacts) for entry in named_sources(job))
+    sources = tuple(source_of(versions[entry["version_id"]], artifacts, name=entry["name"]) for entry in named_sources(job))
     fraction = spec.validation_split or 0.0
     common = _common(job, spec, base, micro_batch_tokens)
     used = [versions[entry["version_id"]] for entry in submitted(job)]
@@ -38,7 +37,7 @@ def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequ
                        exhaustion=spec.exhaustion or "all", source_epochs=_source_epochs(job, common["epochs"]),
                        max_bad_rows=bad_rows_left(spec.options or TrainingOptions(), used), **common)
     if job.validation_version_id is not None:
-        source = _source("validation_file", versions[job.validation_version_id], artifacts)
+        source = source_of(versions[job.validation_version_id], artifacts, name="validation_file")
         return train, _validation((source,), (1.0,), "whole", 0.0, common)
     if fraction:
         weights = first_weights(job)
@@ -96,13 +95,6 @@ def _validation(sources: tuple[SourceSpec, ...], weights: tuple[float, ...], par
                 common: dict[str, Any]) -> StreamSpec:
     once = {**common, "epochs": 1, "is_shuffled": False}
     return StreamSpec(sources=sources, mixture=(MixtureEntry(1, weights),), part=part, validation_fraction=fraction, **once)
-
-
-def _source(name: str, version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
-    assert version.index_key is not None
-    source = SourceSpec.of_file(name, str(artifacts.path(file_key(version.file_id))), str(artifacts.path(version.index_key)),
-                                version.row_format, version.digest or "")  # pyright: ignore[reportArgumentType]
-    return replace(source, columns=fields_of(version))
 
 
 __all__ = [

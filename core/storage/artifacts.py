@@ -23,8 +23,13 @@ def file_key(file_id: str) -> str:
     return f"files/{file_id}"
 
 
-def index_key(version_id: str) -> str:
-    return f"indexes/{version_id}"
+def index_key(version_id: str, shard: int = 0) -> str:
+    return f"indexes/{version_id}-{shard:05d}"
+
+
+def frames_key(version_id: str, shard: int = 0) -> str:
+    """Name the text of a shard that cannot be read from its file, in frames."""
+    return f"frames/{version_id}-{shard:05d}"
 
 
 def job_key(job_id: str) -> str:

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from core.clock import system_clock
-from core.data.index import build_index
-from core.datasets.service import settle_index
+from core.datasets.models import DatasetVersion
 from core.db.session import Ledger
 from core.jobs.claims import Claim, hold, settle
 from core.models.service import add_base_model
 from core.storage import manifest
-from core.storage.artifacts import index_key
 from tests.api.serving import House, error_of, serving
 from tests.factories import a_base_model, a_checkpoint, a_dataset, a_file, a_job, a_running_job, report_steps, succeed
+from tests.indexing import index_uploads
 from tests.tiny import write_tokenizer
 
 JOB_FIELDS = {
@@ -196,11 +195,9 @@ def a_registered_dataset(house: House, name: str, rows: list[str]) -> str:
     assert answer.status_code == 200, answer.text
     told = answer.json()
     assert (told["object"], told["name"], told["version"]["status"]) == ("dataset", name, "indexing")
-    key = index_key(told["version"]["id"])
-    house.artifacts.path(key).parent.mkdir(parents=True, exist_ok=True)
-    report = build_index(house.artifacts.path(f"files/{file.id}"), house.artifacts.path(key))
     with house.ledger.write() as session:
-        settle_index(session, told["version"]["id"], report=report.to_json(), index_key=key, now=system_clock())
+        version = session.get_one(DatasetVersion, told["version"]["id"])
+        index_uploads(session, version, house.artifacts, now=system_clock())
     return told["id"]
 
 

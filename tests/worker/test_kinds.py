@@ -78,7 +78,7 @@ def test_a_job_on_a_fresh_file_is_indexed_prepared_and_rung_for(ledger: Ledger, 
     version, job = bench.version_of(file_id), bench.read(Job, job.id)
     assert (version.status, version.rows, version.faulty_rows, version.row_format) == ("ready", 30, 0, "chat")
     assert (job.state, (job.resolved or {})["rows"]) == ("queued", 30)
-    assert bench.desk.artifacts.path(version.index_key or "").is_dir()
+    assert bench.desk.artifacts.path(version.shards[0].index_key).is_dir()
     assert (bench.wakes, bench.rung) == ([1], [job.id])
 
 
@@ -145,7 +145,7 @@ def test_a_deleted_files_bytes_go_when_nothing_needs_them(ledger: Ledger, tmp_pa
     file_id = bench.stored(GOOD)
     with ledger.write() as session:
         project = factories.a_project(session)
-        dataset, _ = datasets.register(session, project.id, name="kept", file_id=file_id, now=system_clock())
+        dataset, _ = datasets.register(session, project.id, name="kept", rows=datasets.Rows([file_id]), now=system_clock())
         files.delete_file(session, project.id, file_id, now=system_clock())
     bench.work()
     path = bench.desk.artifacts.path(bench.read(StoredFile, file_id).storage_key)
@@ -180,8 +180,8 @@ def test_a_version_is_read_by_the_columns_that_were_said(sqlite_ledger: Ledger, 
     file_id = bench.stored(b'{"question": "How", "answer": " high?"}\n' * 3)
     with bench.ledger.write() as session:
         project = factories.a_project(session)
-        datasets.register(session, project.id, name="quiz", file_id=file_id, now=system_clock(), shape="prompt_completion",
-                          columns={"prompt": "question", "completion": "answer"})
+        datasets.register(session, project.id, name="quiz", now=system_clock(), rows=datasets.Rows(
+            [file_id], shape="prompt_completion", columns={"prompt": "question", "completion": "answer"}))
     bench.work()
     version = bench.version_of(file_id)
     assert (version.status, version.row_format, version.faulty_rows) == ("ready", "prompt_completion", 0)

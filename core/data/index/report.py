@@ -39,6 +39,8 @@ class LengthStatistics:
     max: int = 0
     histogram: tuple[tuple[int, int], ...] = ()
     """(limit, rows) pairs: so many rows have less than `limit` bytes and at least half of it; limits are powers of 2."""
+    buckets: tuple[tuple[int, int], ...] = ()
+    """What percentiles are found by, as (bucket, rows) pairs: with them statistics of several files become one."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,12 @@ class IndexReport:
     def from_json(cls, told: dict[str, Any]) -> IndexReport:
         lengths = told["lengths"]
         histogram = tuple((limit, rows) for limit, rows in lengths["histogram"])
+        buckets = tuple((bucket, rows) for bucket, rows in lengths.get("buckets") or ())
         faults = tuple(Fault(**fault) for fault in told["faults"])
         return cls(**{
-            **told, "faults": faults, "lengths": LengthStatistics(**{**lengths, "histogram": histogram}),
-            "duplicates": Duplicates(**told.get("duplicates") or {}), "header": tuple(told.get("header") or ()),
+            **told, "faults": faults, "header": tuple(told.get("header") or ()),
+            "lengths": LengthStatistics(**{**lengths, "histogram": histogram, "buckets": buckets}),
+            "duplicates": Duplicates(**told.get("duplicates") or {}),
         })
 
 
@@ -121,6 +125,16 @@ class LengthCount:
         self._min = shortest if self._min < 0 else min(self._min, shortest)
         self._max = max(self._max, int(lengths.max()))
 
+    def merge(self, told: LengthStatistics) -> None:
+        """Count the rows of another file too."""
+        if not told.buckets:
+            return
+        buckets = np.array(told.buckets, np.int64)
+        np.add.at(self._buckets, buckets[:, 0], buckets[:, 1])
+        self._total += round(told.mean * int(buckets[:, 1].sum()))
+        self._min = told.min if self._min < 0 else min(self._min, told.min)
+        self._max = max(self._max, told.max)
+
     def statistics(self) -> LengthStatistics:
         rows = int(self._buckets.sum())
         if not rows:
@@ -128,7 +142,9 @@ class LengthCount:
         powers = self._buckets.reshape(self._LIMIT_BITS, self._PARTS).sum(axis=1)
         histogram = tuple((2 << int(power), int(powers[power])) for power in np.flatnonzero(powers))
         p50, p95, p99 = (self._percentile(rows, share) for share in (0.50, 0.95, 0.99))
-        return LengthStatistics(self._min, self._total / rows, p50, p95, p99, self._max, histogram)
+        filled = np.flatnonzero(self._buckets)
+        buckets = tuple(zip(filled.tolist(), self._buckets[filled].tolist(), strict=True))
+        return LengthStatistics(self._min, self._total / rows, p50, p95, p99, self._max, histogram, buckets)
 
     def _percentile(self, rows: int, share: float) -> int:
         bucket = int(np.searchsorted(np.cumsum(self._buckets), share * rows))

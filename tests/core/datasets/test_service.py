@@ -72,7 +72,7 @@ def test_report_makes_a_version_ready(ledger: Ledger):
         _, version = a_dataset(session, rows=50, faulty=2)
     assert (version.status, version.rows, version.faulty_rows, version.row_format) == ("ready", 50, 2, "chat")
     assert version.digest == "ab" * 32
-    assert version.index_key == f"indexes/{version.id}"
+    assert [shard.index_key for shard in version.shards] == [f"indexes/{version.id}-00000"]
 
 
 def test_version_without_a_good_row_fails_with_its_lines(ledger: Ledger):
@@ -107,7 +107,7 @@ def test_end_of_the_index_wakes_the_jobs_that_wait_for_it(ledger: Ledger):
         job = a_job(session, project, datasets=[{"dataset": dataset.id}], now=NOW)
         while (chore := chores.claim(session, "w", 10, now=later(900))) is not None:
             chores.again(session, chore, later(900), 60)
-        datasets.settle_index(session, version.id, report=a_report(), index_key="indexes/x", now=later(901))
+        datasets.settle_index(session, version.id, report=a_report(), now=later(901))
         woken = chores.claim(session, "w", 10, now=later(901))
     assert woken is not None
     assert (woken.kind, woken.subject) == (jobs.PREPARE, job.id)

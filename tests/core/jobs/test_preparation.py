@@ -5,7 +5,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from core.data.index import build_index
 from core.datasets import service as datasets
 from core.datasets.models import DatasetVersion
 from core.db.session import Ledger
@@ -15,8 +14,9 @@ from core.jobs.models import Job
 from core.jobs.preparation import prepare
 from core.jobs.stream_spec import version_ids
 from core.models import service as models
-from core.storage.artifacts import Artifacts, file_key, index_key
+from core.storage.artifacts import Artifacts, file_key
 from tests.factories import NOW, a_base_model, a_device, a_file, a_job, a_project
+from tests.indexing import index_uploads
 
 
 @pytest.fixture
@@ -44,8 +44,7 @@ def index_all(session, artifacts: Artifacts, job: Job) -> None:
     for version_id in version_ids(job):
         version = session.get_one(DatasetVersion, version_id)
         if version.status == "indexing":
-            report = build_index(artifacts.path(file_key(version.file_id)), artifacts.path(index_key(version.id)))
-            datasets.settle_index(session, version.id, report=report.to_json(), index_key=index_key(version.id), now=NOW)
+            index_uploads(session, version, artifacts, now=NOW)
 
 
 def prepared(ledger: Ledger, artifacts: Artifacts, content: bytes, *, validation: bytes | None = None, **fields) -> Job:
@@ -157,7 +156,7 @@ def test_plan_beyond_all_bounds_fails_in_words(sqlite_ledger: Ledger, artifacts:
         project = a_project(session)
         for name, count in (("few", 2), ("many", 400)):
             file_id = put(session, artifacts, chats(count))
-            datasets.register(session, project.id, name=name, file_id=file_id, now=NOW)
+            datasets.register(session, project.id, name=name, rows=datasets.Rows([file_id]), now=NOW)
         job = a_job(session, project, datasets=[{"dataset": "few", "weight": 1000}, {"dataset": "many", "weight": 0.002}],
                     hyperparameters={"n_epochs": 50, "batch_size": 1})
         index_all(session, artifacts, job)

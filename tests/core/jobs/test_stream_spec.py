@@ -30,7 +30,7 @@ def test_training_stream_is_what_the_job_says(sqlite_ledger: Ledger, tmp_path: P
     assert (train.seed, train.epochs, train.batch_size, train.max_length) == (5, 3, 4, 100)
     assert (train.overlong, train.on_bad_row, train.part, train.is_shuffled) == ("drop", "skip", "train", True)
     assert (train.tokenizer_path, train.tokenizer_digest, train.micro_batch_tokens) == ("/models/tiny", "t0k", 256)
-    assert train.sources[0].shards[0].index_path == str(tmp_path / "indexes" / job.sources[0]["version_id"])
+    assert train.sources[0].shards[0].index_path == str(tmp_path / "indexes" / f"{job.sources[0]['version_id']}-00000")
 
 
 def test_validation_file_is_read_whole_once_in_order(sqlite_ledger: Ledger, tmp_path: Path):

@@ -7,7 +7,6 @@ from pathlib import Path
 import orjson
 from sqlalchemy.orm import Session
 
-from core.data.index import build_index
 from core.datasets import service as datasets
 from core.datasets.models import Dataset, DatasetVersion
 from core.jobs import claims
@@ -16,8 +15,9 @@ from core.jobs.models import Job
 from core.jobs.preparation import prepare
 from core.jobs.repository import lock_job
 from core.projects.models import Project
-from core.storage.artifacts import Artifacts, index_key
+from core.storage.artifacts import Artifacts
 from tests import factories
+from tests.indexing import index_uploads
 from tests.streams import chat_row
 
 
@@ -30,10 +30,9 @@ def a_real_dataset(session: Session, artifacts: Artifacts, name: str, *, rows: i
     path.parent.mkdir(parents=True, exist_ok=True)
     first = sum(map(ord, name)) * 1000
     path.write_bytes(b"".join(orjson.dumps(chat_row(first + n)) + b"\n" for n in range(rows)))
-    dataset, version = datasets.register(session, project.id, name=name, file_id=file.id, now=factories.next_moment())
-    report = build_index(path, artifacts.path(index_key(version.id)), shape="chat")
-    return dataset, datasets.settle_index(session, version.id, report=report.to_json(), index_key=index_key(version.id),
-                                          now=factories.NOW)
+    dataset, version = datasets.register(session, project.id, name=name, rows=datasets.Rows([file.id], shape="chat"),
+                                         now=factories.next_moment())
+    return dataset, index_uploads(session, version, artifacts, now=factories.NOW)
 
 
 def a_planned_job(session: Session, artifacts: Artifacts, *names: str, weights: tuple[float, ...] = (), batch_size: int = 4,
