@@ -10,7 +10,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-TEXT, NUMBER, TRUTH, SHARE = sa.String(), sa.BigInteger(), sa.Boolean(), sa.Float()
+TEXT, NUMBER, TRUTH, REAL = sa.String(), sa.BigInteger(), sa.Boolean(), sa.Double()
 
 
 def upgrade() -> None:
@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("rows", NUMBER, nullable=True),
         sa.Column("faulty_rows", NUMBER, nullable=True),
         sa.Column("converted_bytes", NUMBER, nullable=True),
-        sa.Column("seconds", SHARE, nullable=True),
+        sa.Column("seconds", REAL, nullable=True),
         sa.ForeignKeyConstraint(["file_id"], ["files.id"], name="fk_dataset_shards_file_id_files"),
         sa.ForeignKeyConstraint(["version_id"], ["dataset_versions.id"],
                                 name="fk_dataset_shards_version_id_dataset_versions"),

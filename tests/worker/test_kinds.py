@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,58 +12,14 @@ from sqlalchemy import select
 from core.chores.models import Chore
 from core.clock import system_clock
 from core.datasets import service as datasets
-from core.datasets.models import DatasetVersion
 from core.datasets.shape import shape_of
 from core.db.session import Ledger
 from core.files import service as files
 from core.files.models import StoredFile
 from core.jobs.models import Job
-from core.settings import Settings
-from core.storage.artifacts import Artifacts
 from tests import factories
 from tests.streams import chat_rows
-from worker.kinds import KINDS
-from worker.upkeep import Desk, Slots
-
-
-class Bench:
-    """A desk, and slots that work off what is due."""
-
-    def __init__(self, ledger: Ledger, folder: Path, **settings) -> None:
-        told = {"home": folder, "min_free_bytes": 0, **settings}
-        self.ledger, self.rung, self.wakes = ledger, [], []
-        self.desk = Desk(ledger, Artifacts(folder / "storage"), Settings(**told), self.rung.append,
-                         lambda: self.wakes.append(1), system_clock)
-
-    def work(self) -> None:
-        slots = Slots(self.desk, KINDS, holder="me", count=1, heard=threading.Event())
-        idle = 0
-        while idle < 2:
-            idle = 0 if slots.take_one() else idle + 1
-            time.sleep(0.002)  # SQLite's clock counts milliseconds: what is due now is found by the next look
-
-    def stored(self, content: bytes) -> str:
-        """A file of the project, bytes and row."""
-        with self.ledger.write() as session:
-            file = factories.a_file(session, now=system_clock())
-            path = self.desk.artifacts.new_temporary()
-            path.write_bytes(content)
-            self.desk.artifacts.publish(path, file.storage_key)
-            file.bytes = len(content)
-            return file.id
-
-    def submitted(self, file_id: str, **fields) -> Job:
-        with self.ledger.write() as session:
-            return factories.a_job(session, training_file=file_id, now=system_clock(), **fields)
-
-    def read(self, kind, key: str):
-        with self.ledger.read() as session:
-            return session.get_one(kind, key)
-
-    def version_of(self, file_id: str) -> DatasetVersion:
-        with self.ledger.read() as session:
-            return session.scalars(select(DatasetVersion).where(DatasetVersion.file_id == file_id)).one()
-
+from tests.worker.desks import Bench
 
 GOOD = b"".join(orjson.dumps(row) + b"\n" for row in chat_rows(30))
 
@@ -86,7 +40,7 @@ def test_an_index_is_the_same_after_an_attempt_that_was_cut_off(sqlite_ledger: L
     bench = Bench(sqlite_ledger, tmp_path)
     file_id = bench.stored(GOOD)
     bench.submitted(file_id)
-    left = bench.desk.artifacts.path(f"indexes/{bench.version_of(file_id).id}")
+    left = bench.desk.artifacts.path(bench.version_of(file_id).shards[0].index_key)
     left.mkdir(parents=True)
     (left / "debris").write_text("half of an index")
     bench.work()

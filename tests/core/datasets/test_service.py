@@ -89,7 +89,7 @@ def test_empty_file_fails_in_words(ledger: Ledger):
     with ledger.write() as session:
         _, version = a_dataset(session, rows=0, format=None)
     assert version.error is not None
-    assert "holds no rows" in version.error["message"]
+    assert "there are no rows in it" in version.error["message"]
 
 
 def test_settled_version_is_not_settled_again(ledger: Ledger):

@@ -22,7 +22,7 @@ def test_published_folder_is_moved_whole(tmp_path: Path):
     (temporary / "inner").mkdir(parents=True)
     (temporary / "inner" / "offsets").write_bytes(b"1")
     artifacts.publish(temporary, index_key("dsv_1"))
-    assert (artifacts.path("indexes/dsv_1") / "inner" / "offsets").read_bytes() == b"1"
+    assert (artifacts.path("indexes/dsv_1-00000") / "inner" / "offsets").read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("key", ["", ".", "..", "../x", "a/../b", "/etc/passwd", "a//b", "a/", ".incoming/x", "a/.b", "a\\b",
