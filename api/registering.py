@@ -18,7 +18,8 @@ def asked_rows(asked: RowsAsked, settings: Settings) -> Rows:
     if len(named) != 1:
         told = f"{' and '.join(named)} are both given" if named else "neither is given"
         raise InvalidValue(f"rows come from file_id, from file_ids, or from place with path, and {told}; name one of them",
-                           param=named[-1] if named else "file_id")
+                           param=named[-1] if named else "file_id",
+                           code="invalid_value" if named else "missing_required_parameter")
     if (asked.place is None) != (asked.path is None):
         raise InvalidValue("place and path belong together; give the name of a place and a path inside it",
                            param="path" if asked.path is None else "place")

@@ -20,30 +20,45 @@ app = typer.Typer(no_args_is_help=True, help="Data sets: register, list, show, r
 Named = Annotated[str, typer.Argument(help="Name or id of the data set.", show_default=False)]
 LOOK_SECONDS = 0.3
 SHOWN_FAULTS = 10
+SHOWN_FILES = 5
 
 
 @app.command("register")
 def register(
     name: Annotated[str, typer.Argument(help="Name of the data set; the same name again makes its next version.")],
-    file: Annotated[str, typer.Argument(help="A JSON Lines file, or the id of an uploaded one (file-…).")],
+    files: Annotated[list[str] | None, typer.Argument(
+        help="Files of rows (.jsonl .json .csv .tsv .txt .parquet, also .gz .bz2 .xz .zst), or ids of uploaded ones (file-…).",
+        show_default=False)] = None,
+    place: Annotated[str, typer.Option("--place", help="A place that the operator named, instead of files; see `headrace "
+                                       "places`.", show_default=False)] = "",
+    path: Annotated[str, typer.Option("--path", help="In the place: a file, a pattern in quotes, or a folder with a slash at "
+                                      "its end.", show_default=False)] = "",
+    append: Annotated[bool, typer.Option("--append", help="Keep the newest version's files and add these.")] = False,
     shape: Annotated[str, typer.Option("--shape", help="What its rows look like: chat, sharegpt, alpaca, prompt_completion, "
                                        "text or preference; found by the first rows when absent.", show_default=False)] = "",
+    column: Annotated[list[str] | None, typer.Option("--column", help="The field that a part is read from, as in "
+                                                     "prompt=question; once for each part.", show_default=False)] = None,
     columns: Annotated[str, typer.Option("--columns", help="JSON that names the field of each part, or an entry of a "
                                          "dataset_info.json.", show_default=False)] = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until its rows are checked and counted.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Register a file's rows under a name.
+    """Register the rows of files, or of what lies in a place, under a name.
 
     \b
     Examples:
         headrace datasets register support chats.jsonl
-        headrace datasets register quiz quiz.csv --columns '{"prompt": "question", "completion": "answer"}'
+        headrace datasets register support new-chats.jsonl.gz --append
+        headrace datasets register quiz quiz.csv --column prompt=question --column completion=answer
+        headrace datasets register logs --place lake --path '2026/**/*.jsonl'
     """
-    said = {**({"shape": shape} if shape else {}), **({"columns": _parsed(columns)} if columns else {})}
+    if bool(files) == bool(place) or bool(place) != bool(path):
+        raise CommandRefused("give files, or --place and --path; one of the two")
+    mapping = {**(_parsed(columns) if columns else {}), **_mapped(column or [])}
+    said = {"name": name, "append": append, **({"shape": shape} if shape else {}), **({"columns": mapping} if mapping else {})}
     with open_client() as client:
-        file_id = file if file.startswith("file-") and not Path(file).exists() else upload_with_bar(client, Path(file))["id"]
-        told = client.post("/datasets", {"name": name, "file_id": file_id, **said})
+        rows = {"place": place, "path": path} if place else {"file_ids": [_uploaded(client, file) for file in files or []]}
+        told = client.post("/datasets", {**said, **rows})
         if wait:
             with err().status("checking rows"):
                 told = wait_until_checked(client, told["id"])
@@ -179,11 +194,45 @@ def _show(dataset: dict[str, Any]) -> None:
         ("data set", dataset["name"]), ("id", dataset["id"]), ("version", version["number"]), ("status", version["status"]),
         ("error", error.get("message")), ("format", version.get("format")), ("shape", version.get("shape")),
         ("rows", version.get("rows")), ("faulty rows", version.get("faulty_rows") or None),
-        ("repeated rows", _repeated(version)), ("size", size(version.get("bytes"))),
+        ("repeated rows", _repeated(version)), ("size", size(version.get("bytes"))), ("files", _files(version)),
+        ("note", _same(version)),
     ])
     if version["status"] == "ready":
         for fault in version["faults"][:SHOWN_FAULTS]:
             print_plain(fault["message"])
+
+
+def _files(version: dict[str, Any]) -> str | None:
+    """Each file with what it is and what it was turned into, a few of many."""
+    shards = version.get("shards") or []
+    told = [f"{shard['file']} ({_about(shard)})" for shard in shards[:SHOWN_FILES]]
+    more = version.get("shard_count", 0) - len(told)
+    return ", ".join(told) + (f" and {more:,} more" if more > 0 else "") if told else None
+
+
+def _about(shard: dict[str, Any]) -> str:
+    if shard["status"] == "waiting":
+        return size(shard["bytes"]) or ""
+    turned = f", in frames of {size(shard['converted_bytes'])}" if shard["converted_bytes"] is not None else ""
+    return f"{shard['kind']}, {shard['rows']:,} rows, {size(shard['bytes'])}{turned}, {shard['seconds'] or 0:.1f} s"
+
+
+def _same(version: dict[str, Any]) -> str | None:
+    return f"version {version['same_as']} has the same content" if version.get("same_as") else None
+
+
+def _uploaded(client: Client, file: str) -> str:
+    return file if file.startswith("file-") and not Path(file).exists() else upload_with_bar(client, Path(file))["id"]
+
+
+def _mapped(column: list[str]) -> dict[str, str]:
+    mapping: dict[str, str] = {}
+    for each in column:
+        part, _, field = each.partition("=")
+        mapping[part] = field
+    if wrong := next((part for part, field in mapping.items() if not part or not field), None):
+        raise CommandRefused(f"--column {wrong!r} names no field; write it as prompt=question")
+    return mapping
 
 
 def _repeated(version: dict[str, Any]) -> str | None:

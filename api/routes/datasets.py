@@ -96,8 +96,10 @@ def versions(dataset_id: str, tenant: TenantDep, parts: PartsDep) -> ListObject[
 def append_version(dataset_id: str, asked: RowsAsked, tenant: TenantDep, parts: PartsDep) -> VersionObject:
     """Append files to the newest version: the next one has its files and these, and only these are read."""
     rows = asked_rows(asked, parts.settings)
-    with parts.ledger.write() as session, refusing_references():
-        told = VersionObject.of(append(session, tenant.project_id, dataset_id, rows=rows, now=parts.clock()))
+    with parts.ledger.write() as session:
+        get_dataset(session, tenant.project_id, dataset_id)
+        with refusing_references():
+            told = VersionObject.of(append(session, tenant.project_id, dataset_id, rows=rows, now=parts.clock()))
     parts.wake_workers("upkeep")
     return told
 

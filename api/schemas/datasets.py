@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from api.paging import Entry
 from api.schemas.times import unix
@@ -37,7 +37,7 @@ class RowsAsked(BaseModel):
 
 class DatasetCreate(RowsAsked):
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
-    append: bool = False
+    append: StrictBool = False
     """Whether the version has the files of the newest one too."""
 
 

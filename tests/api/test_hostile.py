@@ -148,10 +148,15 @@ NO_DATASETS: list[tuple[dict[str, Any], str, str]] = [
     ({"name": " ", "file_id": "FILE"}, "invalid_value", "name"),
     ({"name": "a\nb", "file_id": "FILE"}, "invalid_value", "name"),
     ({"name": "x" * 129, "file_id": "FILE"}, "invalid_value", "name"),
-    ({"name": "a", "file_id": None}, "invalid_type", "file_id"),
+    ({"name": "a", "file_id": None}, "missing_required_parameter", "file_id"),
+    ({"name": "a", "file_id": 7}, "invalid_type", "file_id"),
+    ({"name": "a", "file_ids": "FILE"}, "invalid_type", "file_ids"),
+    ({"name": "a", "file_id": "FILE", "append": "yes"}, "invalid_type", "append"),
     ({"name": "a", "file_id": "file-none"}, "not_found", "file_id"),
     ({"name": "a", "file_id": "EVALS"}, "invalid_training_file", "file_id"),
-    ({"name": "a", "file_id": "FILE", "path": "/etc"}, "unknown_parameter", "path"),
+    ({"name": "a", "file_id": "FILE", "path": "/etc"}, "invalid_value", "place"),
+    ({"name": "a", "place": "p", "path": "/etc"}, "invalid_value", "place"),
+    ({"name": "a", "file_id": "FILE", "folder": "/etc"}, "unknown_parameter", "folder"),
 ]
 
 LISTS = ("/v1/files", "/v1/fine_tuning/jobs", "/v1/datasets", "/v1/fine_tuning/jobs/JOB/events",

@@ -100,6 +100,24 @@ def test_a_data_set_is_registered_shown_previewed_and_deleted(server: Server) ->
     assert "mill" not in [entry["name"] for entry in json.loads(succeeded(run(server, "datasets", "list", "--json")))]
 
 
+def test_files_of_several_kinds_are_registered_together_and_appended_to(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question,answer\nHow many?,Three\n")
+    (tmp_path / "b.json").write_text('[{"question": "How far?", "answer": "A mile"}]')
+    (tmp_path / "c.jsonl").write_text('{"question": "How old?", "answer": "Ten"}\n')
+    columns = ("--column", "prompt=question", "--column", "completion=answer")
+    succeeded(run(server, "datasets", "register", "quiz", tmp_path / "b.json", tmp_path / "a.csv", *columns))
+    shown = succeeded(run(server, "datasets", "register", "quiz", tmp_path / "c.jsonl", "--append"))
+    told = json.loads(succeeded(run(server, "datasets", "show", "quiz", "--json")))["version"]
+    neither = run(server, "datasets", "register", "quiz")
+
+    assert "a.csv (csv, 1 rows" in shown
+    assert "in frames of" in shown
+    assert (told["number"], told["rows"], [shard["file"] for shard in told["shards"]]) == (
+        2, 3, ["a.csv", "b.json", "c.jsonl"])
+    assert neither.returncode == 2
+    assert "give files, or --place and --path" in neither.stderr
+
+
 def test_a_data_set_without_a_usable_row_names_its_lines_and_exits_with_1(server: Server, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("no json\n")
 
