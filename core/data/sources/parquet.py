@@ -10,6 +10,7 @@ of pairs, numbers that are not finite as null.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class ParquetFile:
     def __init__(self, name: str, file: Any) -> None:
         self.name = name
         with _telling(name):
+            os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # its own takes 1 GiB of address space at once
             import pyarrow
             import pyarrow.parquet
 

@@ -8,6 +8,7 @@ import pytest
 from core.data.index import IndexReport, ShardIndex
 from core.data.index.files import writing_index
 from core.data.register import REFUSED
+from tests.core.data.files_on_disk import KINDS
 from tests.core.data.rows_on_disk import chat_row, write_jsonl
 
 
@@ -66,3 +67,12 @@ def test_a_row_made_to_eat_memory_is_a_fault_like_others(tmp_path: Path, bomb: b
     code, told = register(path, tmp_path / "index")
     assert code == 0
     assert (told[-1]["report"]["rows"], told[-1]["report"]["faulty"]) == (3, 1)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet", "jsonl.gz"])
+def test_a_row_of_24_megabytes_is_a_fault_of_its_own_within_the_memory_of_a_pass(tmp_path: Path, kind: str):
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": "x y " * 6_000_000}]
+    path = tmp_path / f"rows.{kind}"
+    path.write_bytes(KINDS[kind](rows))
+    code, told = register(path, tmp_path / "index", "--name", path.name, "--frames", tmp_path / "frames")
+    assert (code, told[-1]["report"]["rows"], told[-1]["report"]["fault_counts"]) == (0, 2, {"row_too_long": 1})
