@@ -1,9 +1,10 @@
 """Make chat rows for the benches: seeded, so that the same size and seed give the same bytes on every machine.
 
-Rows have one to three turns of English-like words, about 2 KB and in the median about 340 tokens of a byte-pair
-tokenizer; their lengths are spread as in collections of answers (log-normal). Words come from a fixed list with frequent
-and rare ones, and some rows carry code, digits, other scripts and escapes, so that neither the parser nor a tokenizer
-meets one easy case only.
+Rows have one to three turns of English-like words, about 1.6 KB and in the median about 350 tokens of a byte-pair tokenizer;
+their lengths are spread as in collections of answers (log-normal). Words are drawn from 100,000 forms: a few hundred English
+ones most often, the others, made of syllables, the more rarely the later they stand, so that a tokenizer cannot live on its
+memory of words. Some rows carry code, digits, other scripts and escapes, so that neither the parser nor a tokenizer meets
+one easy case only.
 
     python bench/generate.py FILE MEGABYTES [--seed N]
 """
@@ -11,13 +12,14 @@ meets one easy case only.
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 
-MEDIAN_WORDS = 290
+MEDIAN_WORDS = 250
 SPREAD = 0.55
 _WRITE_BYTES = 8 << 20
 _WORDS = tuple("""the of and to a in is that it was for on are as with his they be at one have this from or had by hot word but
@@ -33,6 +35,12 @@ never last let thought city tree cross farm hard start might story saw far sea d
 real life few north temperature gradient estuary millstone reservoir tributary hydraulic turbulence sediment catchment
 spillway penstock aqueduct evaporation discharge velocity coefficient parameter measurement uncertainty approximately
 nevertheless consequently independent significant observation experiment distribution maintenance infrastructure""".split())  # noqa: SIM905
+_SYLLABLES = tuple("""an ar at ba be bo ca ce co da de di do el en er es fa fi fo ga ge go ha he hi ho il in is ja ka ke la le
+li lo ma me mi mo na ne ni no ol on or pa pe pi po ra re ri ro sa se si so ta te ti to ul un ur va ve vi vo wa we za al st tr
+pl br cl dr gr sh th ch""".split())  # noqa: SIM905
+_FORMS = 100_000
+_STEEPNESS = 5
+"""How much oftener the first forms are drawn than the last: the English ones make nearly nine words of ten."""
 _ODD = (
     "```python\ndef flow(head_m, area_m2):\n    return area_m2 * (2 * 9.81 * head_m) ** 0.5\n```",
     "3.14159, 2.71828, 1,024 and 65,536", "Zürich, São Paulo, Kraków", "水は低きに流れる", "\"quoted\" and a \\ backslash\ttab",
@@ -85,13 +93,23 @@ def _stretch(seed: int, size_bytes: int) -> list[bytes]:
 
 def _text(draw: random.Random, words: int) -> str:
     """Join words into sentences; the frequent ones stand early in the list and are drawn most."""
-    count = len(_WORDS)
-    parts = [_WORDS[int(count * r * r)] for r in (draw.random() for _ in range(words))]
+    forms = _forms()
+    parts = [forms[int(_FORMS ** draw.random() ** _STEEPNESS) - 1] for _ in range(words)]
     for i in range(9, words, 14):
         parts[i] += "."
     if draw.random() < 0.15:
         parts.insert(words // 2, draw.choice(_ODD))
     return " ".join(parts).capitalize()
+
+
+@functools.cache
+def _forms() -> tuple[str, ...]:
+    """The English words, then made ones of two to five syllables, each once."""
+    draw = random.Random(1)
+    forms = dict.fromkeys(_WORDS)
+    while len(forms) < _FORMS:
+        forms["".join(draw.choice(_SYLLABLES) for _ in range(draw.choice((2, 2, 3, 3, 4, 5))))] = None
+    return tuple(forms)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -19,7 +20,6 @@ import orjson
 from core import errors
 from core.data.ahead.depth import Depth
 from core.data.ahead.wire import Kind, hear_taken, pack_batch, send
-from core.data.pipeline.opening import open_stream
 from core.data.spec import Places, Position, StreamSpec
 from core.errors import HeadraceError
 
@@ -28,6 +28,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(channel_number: int, parent: int) -> None:
     _end_with(parent)
+    gc.disable()  # thousands of objects come with the modules and the tokenizer, none goes
     told = orjson.loads(sys.stdin.buffer.read())
     position = Position.from_json(told["position"]) if told["position"] else None
     with socket.socket(fileno=channel_number) as channel:
@@ -44,8 +45,11 @@ def main(channel_number: int, parent: int) -> None:
 
 def _read_ahead(channel: socket.socket, spec: StreamSpec, position: Position | None, *, byte_budget: int, places: Places
                 ) -> None:
+    from core.data.pipeline.opening import open_stream
+
     waiting = _Waiting(byte_budget, channel)
     with open_stream(spec, places) as stream:
+        _settle()
         batches = stream.batches(position)
         while True:
             started = time.perf_counter()
@@ -57,6 +61,15 @@ def _read_ahead(channel: socket.socket, spec: StreamSpec, position: Position | N
             waiting.make_room(len(header) + sum(array.nbytes for array in arrays))
             waiting.sent(send(channel, Kind.BATCH, header, arrays))
     send(channel, Kind.END, b"{}", [])
+
+
+def _settle() -> None:
+    """Give back what was needed only to open the stream: 20 MB of a tokenizer's file, and the collector's interest in what
+    will stay."""
+    gc.enable()
+    gc.freeze()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Waiting:

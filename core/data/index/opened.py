@@ -55,6 +55,11 @@ class ShardIndex:
         index._check_sizes(folder)
         return index
 
+    @property
+    def has_offsets(self) -> bool:
+        """Whether rows are found by where they start; those of Parquet are found by their number."""
+        return self.report.kind != "parquet"
+
     def span(self, row: int) -> tuple[int, int]:
         """Give where a row starts and ends in its file, the line ending left out; raise IndexError for no row."""
         ((start, end),) = self.spans(np.array([row])).tolist()
@@ -103,7 +108,7 @@ class ShardIndex:
     def _check_sizes(self, folder: Path) -> None:
         fits = (
             len(self.hashes) == self.rows
-            and len(self._words) == (0 if self.report.kind == "parquet" else self.rows)
+            and len(self._words) == (self.rows if self.has_offsets else 0)
             and len(self._blanks) in (0, self.rows)
             and len(self.faulty) == self.report.faulty
         )

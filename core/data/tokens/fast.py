@@ -3,6 +3,7 @@
 It gives ids and no offsets, so where a token lies is told from the ids: each token of a byte-level vocabulary spells its
 bytes, and the bytes of a row's tokens, one after another, are the bytes of its text. So one table (id → bytes) and a running
 sum give every token's place, and the borders of what is trained on are looked up in it, for all rows of a step at once.
+(Texts are encoded one by one: a batch of several is handed to a pool of threads, which costs more than it saves.)
 
 A row is left to the reference when fastokens refuses it (a byte that the vocabulary lacks), when its tokens do not spell
 exactly its bytes, when a control token comes out of ordinary text, and when it is not in the form that the tokenizer would
@@ -43,15 +44,17 @@ class FastEncoder:
         self.control_tokens = tuple(controls)
         self._spelling = Spelling(self.control_tokens)
         self.front = _front(tokenizer)
-        self._stand_ins = {text: stand_in(token["id"]) for text, token in controls.items()}
-        twins: list[Any] = [_twin(token, self._stand_ins[text]) for text, token in controls.items()]
+        twin_texts = {text: stand_in(token["id"]) for text, token in controls.items()}
+        self._stand_ins = {text: (twin, len(twin.encode())) for text, twin in twin_texts.items()}
+        """Of each control token its stand-in, and how many bytes that has."""
+        twins: list[Any] = [_twin(token, twin_texts[text]) for text, token in controls.items()]
         tokenizer.add_tokens(twins)
         self._lengths = self._spelled_lengths({token["id"]: token["content"] for token in added})
         self._real_ids = np.arange(len(self._lengths), dtype=np.int32)
         for text, token in controls.items():
-            twin = tokenizer.token_to_id(self._stand_ins[text])
+            twin = tokenizer.token_to_id(twin_texts[text])
             self._lengths[token["id"]] = _NOWHERE
-            self._lengths[twin] = len(self._stand_ins[text].encode())
+            self._lengths[twin] = self._stand_ins[text][1]
             self._real_ids[twin] = token["id"]
 
     def encode(self, examples: Sequence[Example]) -> list[MaskedIds | None]:
@@ -78,11 +81,11 @@ class FastEncoder:
     def _encode(self, rows: _Written) -> list[MaskedIds | None] | None:
         """None when some row is for the reference."""
         try:
-            told, borders = self._tokenizer.encode_batch_flat(rows.texts, False, True)
+            told = [self._tokenizer.encode_batch_flat([text], False, True)[0] for text in rows.texts]
         except ValueError:
             return None
-        numbers = np.frombuffer(told, np.uint32)
-        borders = np.frombuffer(borders, np.uint64).astype(np.int64)
+        numbers = np.frombuffer(b"".join(told), np.uint32)
+        borders = np.cumsum([0, *map(len, told)], dtype=np.int64) // numbers.itemsize
         places = np.zeros(len(numbers) + 1, np.int64)
         np.cumsum(self._lengths.take(numbers), out=places[1:])
         if places.take(borders).tolist() != rows.borders:
@@ -99,7 +102,7 @@ class FastEncoder:
 
     def _spelled_lengths(self, added: dict[int, str]) -> np.ndarray:
         """The bytes of each token: byte-level vocabularies write one character a byte; added tokens stand as they are."""
-        twins = [self._tokenizer.token_to_id(text) or 0 for text in self._stand_ins.values()]
+        twins = [self._tokenizer.token_to_id(text) or 0 for text, _ in self._stand_ins.values()]
         highest = max([self._tokenizer.vocab_size - 1, *added, *twins])
         words = map(self._tokenizer.id_to_token, range(highest + 1))
         lengths = np.array([_NOWHERE if word is None else len(word) for word in words], np.int64)
@@ -112,7 +115,7 @@ class FastEncoder:
 class _Written:
     """Rows as the texts that are encoded, and the borders of what is trained on, in bytes over all rows."""
 
-    def __init__(self, stand_ins: dict[str, str]) -> None:
+    def __init__(self, stand_ins: dict[str, tuple[str, int]]) -> None:
         self._stand_ins = stand_ins
         self.texts: list[str] = []
         self.borders = [0]
@@ -124,8 +127,12 @@ class _Written:
         parts: list[str] = []
         was_trained = False
         for piece in example.pieces:
-            text = self._stand_ins[piece.text] if piece.is_control else piece.text
-            end = at + (len(text) if text.isascii() else len(text.encode()))
+            text = piece.text
+            if piece.is_control:
+                text, size = self._stand_ins[text]
+            else:
+                size = len(text) if text.isascii() else len(text.encode())
+            end = at + size
             if piece.is_trained and end > at:
                 if was_trained:
                     self.ends[-1] = end
