@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -49,6 +50,7 @@ def open_store(place: Place) -> Store:
 
         return WebStore(place)
     if place.kind == "hf":
+        os.environ.pop("HF_HUB_OFFLINE", None)  # meant for who may fetch no model; the library reads it once, at its import
         from core.data.shards.hub import HubStore
 
         return HubStore(place)
