@@ -9,7 +9,7 @@ from core.datasets.models import DatasetVersion
 from core.db.migrate import alembic_config, migrate
 from core.db.session import Ledger, build_engine
 
-BEFORE = "0003"
+BEFORE = "0004"
 AT = "2026-11-24 05:00:00+00:00"
 
 
@@ -62,7 +62,7 @@ def test_the_way_back_keeps_versions_of_one_file(empty_database_url: str):
     with engine.begin() as connection:
         at(connection, BEFORE)
         old_rows(connection)
-        at(connection, "0004")
+        at(connection, "0005")
         insert(connection, "dataset_versions", id="dsv_4", dataset_id="ds_1", number=4, status="ready", bytes=9,
                progress_bytes=9, is_listed=True, created_at=AT)
         at(connection, BEFORE, is_down=True)
