@@ -1,4 +1,4 @@
-"""`headrace jobs`: list, show, cancel, events, checkpoints (mixture, rows and receipt are in steering.py); `headrace logs`."""
+"""`headrace jobs`: list, show, cancel, pause, resume, events, checkpoints (the rest is in steering.py); `headrace logs`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from cli.client import open_client, segment
 from cli.output import Json, duration, out, print_fields, print_json, print_plain, print_table, say, when
 from cli.watch import describe_message, describe_step
 
-app = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs: list, show, cancel, events, "
+app = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs: list, show, cancel, pause, resume, events, "
                    "checkpoints, mixture, rows, receipt.")
 
 JobId = Annotated[str, typer.Argument(help="Id of the job (ftjob-…).", show_default=False)]
-COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "pausing": "yellow",
+           "paused": "yellow"}
 
 
 @app.command("list")
@@ -68,6 +69,34 @@ def cancel(job: JobId, as_json: Json = False) -> None:
         print_json(told)
     else:
         say(f"{told['id']} is {'cancelled' if told['status'] == 'cancelled' else 'being cancelled'}")
+
+
+@app.command("pause")
+def pause(job: JobId, as_json: Json = False) -> None:
+    """Pause a job; one that runs saves its last step and lets its device go, within seconds.
+
+    \b
+    Example:
+        headrace jobs pause ftjob-… && headrace jobs resume ftjob-…
+    """
+    with open_client() as client:
+        told = client.post(f"/fine_tuning/jobs/{segment(job)}/pause")
+    if as_json:
+        print_json(told)
+    else:
+        say(f"{told['id']} is {'paused' if told['status'] == 'paused' else 'being paused'}; go on with: "
+            f"headrace jobs resume {told['id']}")
+
+
+@app.command("resume")
+def resume(job: JobId, as_json: Json = False) -> None:
+    """Let a paused job go on from its last step, at the place in the queue that it had."""
+    with open_client() as client:
+        told = client.post(f"/fine_tuning/jobs/{segment(job)}/resume")
+    if as_json:
+        print_json(told)
+    else:
+        say(f"{told['id']} is {told['status']}")
 
 
 @app.command("events")

@@ -1,4 +1,4 @@
-"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, logs."""
+"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, pause, resume, logs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from api.schemas.jobs import JobObject
 from core.errors import InvalidValue, shown
 from core.jobs.service import cancel as cancel_job
 from core.jobs.service import find_twin, get_job, list_jobs, list_runs, spec_json, submit
+from core.jobs.service import pause as pause_job
+from core.jobs.service import resume as resume_job
 from core.projects.repository import lock_project
 from core.specs.job import JobSpec
 
@@ -82,6 +84,25 @@ def cancel(job_id: str, tenant: TenantDep, parts: PartsDep) -> JobObject:
         job = cancel_job(session, tenant.project_id, job_id, now=parts.clock())
         told = JobObject.of(job, tenant.organization_id)
     parts.wake_listeners(job_id)
+    return told
+
+
+@router.post("/{job_id}/pause")
+def pause(job_id: str, tenant: TenantDep, parts: PartsDep) -> JobObject:
+    """Pause a job: at once when it waits; one that runs saves its last step and lets its device go, within seconds."""
+    with parts.ledger.write() as session:
+        told = JobObject.of(pause_job(session, tenant.project_id, job_id, now=parts.clock()), tenant.organization_id)
+    parts.wake_listeners(job_id)
+    return told
+
+
+@router.post("/{job_id}/resume")
+def resume(job_id: str, tenant: TenantDep, parts: PartsDep) -> JobObject:
+    """Let a paused job go on from its last step, at the place in the queue that it had."""
+    with parts.ledger.write() as session:
+        told = JobObject.of(resume_job(session, tenant.project_id, job_id, now=parts.clock()), tenant.organization_id)
+    parts.wake_listeners(job_id)
+    parts.wake_workers("upkeep" if told.status == "validating_files" else "train")
     return told
 
 

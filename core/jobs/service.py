@@ -1,4 +1,4 @@
-"""Jobs as clients use them: submit, look up, list, cancel.
+"""Jobs as clients use them: submit, look up, list; cancel, pause and resume come from `core/jobs/stops.py`.
 
 A submit is one transaction: the job, its first events, the chore that prepares it, and the key that makes its repetition
 harmless. It holds the project's row, so limits and repeated keys are decided one submit at a time.
@@ -17,14 +17,14 @@ from core.chores import service as chores
 from core.datasets import service as datasets
 from core.datasets.models import DatasetVersion
 from core.db.paging import Page, read_page
-from core.errors import IllegalMove, InvalidValue, LimitReached, shown
+from core.errors import InvalidValue, LimitReached, shown
 from core.events.service import append_message
 from core.files.repository import get_file
 from core.ids import new_id
 from core.jobs.models import IdempotencyKey, Job, Run
-from core.jobs.moves import move
-from core.jobs.repository import count_unfinished, get_job, lock_job, runs_of
-from core.jobs.states import HELD, WAITING, is_finished
+from core.jobs.repository import count_unfinished, get_job, runs_of
+from core.jobs.states import HELD
+from core.jobs.stops import cancel, pause, resume
 from core.models.service import resolve_base
 from core.projects.repository import lock_project
 from core.specs.job import SPEC_VERSION, JobSpec
@@ -76,22 +76,6 @@ def list_jobs(session: Session, project_id: str, *, after: str | None, limit: in
         query = query.where(and_(*[stored[key].as_string() == value for key, value in metadata.items()]))
     seen = get_job(session, project_id, after, param="after") if after is not None else None
     return read_page(session, query, table=Job, after=seen, limit=limit)
-
-
-def cancel(session: Session, project_id: str, job_id: str, *, now: datetime) -> Job:
-    """End a job: at once when it waits; otherwise mark it for its supervisor. Asking again is no change."""
-    get_job(session, project_id, job_id)
-    job = lock_job(session, job_id)
-    assert job is not None
-    if is_finished(job.state):
-        raise IllegalMove(f"job {job.id} is {job.state}; only an unfinished job can be cancelled")
-    if job.state in WAITING:
-        return move(session, job.id, "cancelled", code="job.cancelled", message="The job was cancelled", now=now, wanted=None)
-    if job.wanted != "cancel":
-        job.wanted = "cancel"
-        append_message(session, job, code="job.cancelling", message="A cancel was asked for; the run is being stopped", now=now)
-    session.flush()
-    return job
 
 
 def list_runs(session: Session, job_id: str) -> list[Run]:
@@ -170,4 +154,6 @@ def _remember(session: Session, project_id: str, idempotency: tuple[str, str], j
     session.flush()
 
 
-__all__ = ["HELD", "PREPARE", "cancel", "find_twin", "get_job", "list_jobs", "list_runs", "spec_json", "submit"]
+__all__ = [
+    "HELD", "PREPARE", "cancel", "find_twin", "get_job", "list_jobs", "list_runs", "pause", "resume", "spec_json", "submit",
+]

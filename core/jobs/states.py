@@ -11,9 +11,11 @@ running
     the supervisor to act on.
 pausing
     Still held by a run, which was asked to save and let go. Whatever ends that run, the job is then paused; only a run that had
-    finished all its steps before it heard takes the job to succeeded, and one that fails by the user's fault to failed.
+    finished all its steps before it heard takes the job to succeeded, and one that fails by the user's fault to failed. A user
+    who resumes it before that takes the pause back.
 paused
-    Held by nobody, claimed by nobody, until a user resumes it.
+    Held by nobody, claimed by nobody, until a user resumes it: then it is queued at the place it had, or validated if it was
+    paused before it had a plan.
 succeeded
     All steps done, the final checkpoint recorded, the model on the list. For ever.
 failed
@@ -35,8 +37,8 @@ MOVES: dict[State, frozenset[State]] = {
     "validating_files": frozenset({"queued", "failed", "cancelled", "paused"}),
     "queued": frozenset({"running", "failed", "cancelled", "paused"}),
     "running": frozenset({"succeeded", "failed", "cancelled", "pausing", "queued"}),
-    "pausing": frozenset({"paused", "succeeded", "failed", "cancelled"}),
-    "paused": frozenset({"queued", "cancelled"}),
+    "pausing": frozenset({"paused", "running", "succeeded", "failed", "cancelled"}),
+    "paused": frozenset({"queued", "validating_files", "cancelled"}),
     "succeeded": frozenset(),
     "failed": frozenset(),
     "cancelled": frozenset(),

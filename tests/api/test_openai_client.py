@@ -97,6 +97,21 @@ def test_a_waiting_job_is_cancelled_in_the_answer(house: House) -> None:
         client.fine_tuning.jobs.cancel(job.id)
 
 
+def test_a_job_is_paused_and_resumed(house: House) -> None:
+    jobs = house.openai().fine_tuning.jobs
+    job = submit(house)
+    assert jobs.pause(job.id).status == "paused"
+    assert jobs.pause(job.id).status == "paused"
+    assert jobs.resume(job.id).status == "validating_files"
+    assert house.rung[-2:] == [job.id, "upkeep"]
+    with pytest.raises(openai.BadRequestError, match="is validating_files; only a job that is paused") as caught:
+        jobs.resume(job.id)
+    assert (caught.value.code, caught.value.type) == ("invalid_state", "invalid_request_error")
+    jobs.cancel(job.id)
+    with pytest.raises(openai.BadRequestError, match="is cancelled; only an unfinished job can be paused"):
+        jobs.pause(job.id)
+
+
 def test_checkpoints_of_a_waiting_job_are_none(house: House) -> None:
     assert list(house.openai().fine_tuning.jobs.checkpoints.list(submit(house).id)) == []
 

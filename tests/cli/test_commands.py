@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import MILLER, run
-from tests.servers import Server
+from tests.servers import Server, wait_for
 
 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:
@@ -138,6 +138,20 @@ def test_a_mixture_is_submitted_by_names_and_weights_and_cancelled(server: Serve
     assert [source["weight"] for source in cancelled["datasets"]] == [3, 0.5]
     assert watched.returncode == 1
     assert "cancelled" in watched.stdout
+
+
+def test_a_job_is_paused_and_resumed(server: Server) -> None:
+    job = succeeded(run(server, "submit", MILLER, "-m", "tiny", "--epochs", "50")).strip()
+
+    paused = run(server, "jobs", "pause", job)
+    wait_for(lambda: json.loads(succeeded(run(server, "jobs", "show", job, "--json")))["status"] == "paused", 20, "not paused")
+    resumed = run(server, "jobs", "resume", job)
+    again = run(server, "jobs", "resume", job)
+    succeeded(run(server, "jobs", "cancel", job))
+
+    assert f"go on with: headrace jobs resume {job}" in paused.stderr
+    assert resumed.returncode == 0
+    assert (again.returncode, "only a job that is paused or pausing can be resumed" in again.stderr) == (2, True)
 
 
 def test_files_are_uploaded_listed_read_and_deleted(server: Server, tmp_path: Path) -> None:

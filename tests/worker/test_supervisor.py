@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,11 @@ def children(spec_part: str) -> list[psutil.Process]:
 
 
 def cancel_soon(place: Place, job: Job, *, after_step: int) -> threading.Thread:
-    """Ask for a cancel from another thread, as the API would, once a step is in the log."""
+    return ask_soon(place, job, jobs.cancel, after_step=after_step)
+
+
+def ask_soon(place: Place, job: Job, verb: Callable[..., Job], *, after_step: int) -> threading.Thread:
+    """Ask for something from another thread, as the API would, once a step is in the log."""
 
     def ask() -> None:
         while True:
@@ -54,7 +59,7 @@ def cancel_soon(place: Place, job: Job, *, after_step: int) -> threading.Thread:
                     break
             time.sleep(0.02)
         with place.ledger.write() as session:
-            jobs.cancel(session, job.project_id, job.id, now=place.clock())
+            verb(session, job.project_id, job.id, now=place.clock())
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -124,6 +129,24 @@ def test_a_cancel_reaches_a_child_that_listens(sqlite_ledger: Ledger, tmp_path: 
     asking.join()
     assert read_job(place, claim).state == "cancelled"
     assert logged(place, claim.job.id)[-1] == "job.cancelled"
+
+
+def test_a_pause_saves_the_last_step_and_frees_the_device_and_the_next_run_goes_on(ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(ledger, tmp_path, "--step-seconds", "0.2")
+    claim = a_claim(place, total_steps=20)
+    asking = ask_soon(place, claim.job, jobs.pause, after_step=1)
+    Supervisor(place, claim).supervise()
+    asking.join()
+    paused = read_job(place, claim)
+    assert (paused.state, paused.wanted, read_run(place, claim).outcome, free_devices(place)) == ("paused", None, "paused", 1)
+    with ledger.write() as session:
+        assert checkpoints.restorable(session, paused.id)[0].step == paused.step > 0
+        jobs.resume(session, paused.project_id, paused.id, now=place.clock())
+    again = claim_again(place)
+    Supervisor(a_place(ledger, tmp_path), again).supervise()
+    assert read_run(place, again).from_step == paused.step
+    assert [word for word in logged(place, paused.id) if word.startswith("step")] == [f"step {n}" for n in range(1, 21)]
+    assert (read_job(place, claim).state, read_job(place, claim).failed_attempts) == ("succeeded", 0)
 
 
 def test_a_cancel_ends_a_child_that_is_deaf_in_two_seconds(sqlite_ledger: Ledger, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A small world of users, workers, a reaper and a clock that act at random on one ledger, with the promises checked as they go.
 
-Workers die, freeze and come back; commits are lost; users cancel at any moment. The seed gives the whole history again.
+Workers die, freeze and come back; commits are lost; users cancel, pause and resume at any moment. The seed gives the whole
+history again.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tests.factories import (
 )
 
 TOTAL_STEPS = 6
-OUTCOMES = ("handed_back", "interrupted", "failed", "cancelled")
+OUTCOMES = ("handed_back", "interrupted", "failed", "cancelled", "paused")
 
 
 class LostCommit(Exception):
@@ -79,7 +80,8 @@ class World:
 
     def _verbs(self) -> tuple[list[Callable[[Session], None]], list[int]]:
         told = [(self._claim, 20), (self._report, 30), (self._save, 10), (self._renew, 10), (self._settle, 6),
-                (self._finish, 12), (self._cancel, 1), (self._reap, 10), (self._lose_worker, 1)]
+                (self._finish, 12), (self._cancel, 1), (self._pause, 2), (self._resume, 3), (self._reap, 10),
+                (self._lose_worker, 1)]
         return [verb for verb, _ in told], [weight for _, weight in told]
 
     def _act(self, verb: Callable[[Session], None]) -> None:
@@ -149,6 +151,21 @@ class World:
         except IllegalMove:
             assert job.state in FINISHED
 
+    def _pause(self, session: Session) -> None:
+        self._ask(session, jobs.pause)
+
+    def _resume(self, session: Session) -> None:
+        self._ask(session, jobs.resume)
+
+    def _ask(self, session: Session, verb: Callable[..., Job]) -> None:
+        """Ask what a user may ask at any moment; a refusal leaves the job as it was."""
+        job = session.get_one(Job, self.chance.choice(list(self.project)))
+        before = job.state
+        try:
+            verb(session, job.project_id, job.id, now=later(self.seconds))
+        except IllegalMove:
+            assert job.state == before
+
     def _lose_worker(self, session: Session) -> None:
         worker = f"wrk_{self.chance.randrange(3)}"
         claims.end_worker(session, worker, now=later(self.seconds))
@@ -215,6 +232,8 @@ class World:
         with self.ledger.write() as session:
             for run in claims.holding_runs(session):
                 assert claims.end_lapsed(session, run.id, run.renewals, now=later(self.seconds))
+            for job in session.scalars(select(Job).where(Job.state == "paused")):
+                jobs.resume(session, job.project_id, job.id, now=later(self.seconds))
         while True:
             self.seconds += 1000
             with self.ledger.write() as session:

@@ -7,11 +7,10 @@ import pytest
 from core.chores.models import Chore
 from core.datasets import service as datasets
 from core.db.session import Ledger
-from core.errors import HeadraceError, IllegalMove, InvalidValue, LimitReached, NotFound
+from core.errors import HeadraceError, InvalidValue, LimitReached, NotFound
 from core.events.service import events_after
 from core.jobs import service as jobs
 from core.jobs.models import Job
-from core.jobs.moves import move
 from tests.factories import (
     NOW,
     a_base_model,
@@ -19,7 +18,6 @@ from tests.factories import (
     a_file,
     a_job,
     a_project,
-    a_queued_job,
     a_running_job,
     a_spec,
     later,
@@ -209,39 +207,6 @@ def test_jobs_are_found_by_metadata(ledger: Ledger):
         assert found({"te\"am'$[0]": "a"}) == set()
         assert ids[2] in found("null")
         assert not {ids[0], ids[1]} & found("null")
-
-
-def test_waiting_job_is_cancelled_in_the_answer(ledger: Ledger):
-    with ledger.write() as session:
-        for job in (a_job(session), a_queued_job(session)):
-            done = jobs.cancel(session, job.project_id, job.id, now=NOW)
-            last = events_after(session, job.id, done.last_event - 1, 9)
-            assert (done.state, done.finished_at) == ("cancelled", NOW)
-            assert [(e.data or {})["code"] for e in last] == ["job.cancelled"]
-
-
-def test_paused_job_is_cancelled_in_the_answer(ledger: Ledger):
-    with ledger.write() as session:
-        job = a_queued_job(session)
-        move(session, job.id, "paused", code="job.paused", message="", now=NOW)
-        assert jobs.cancel(session, job.project_id, job.id, now=NOW).state == "cancelled"
-
-
-def test_running_job_is_marked_once(ledger: Ledger):
-    with ledger.write() as session:
-        job = a_running_job(session).job
-        first = jobs.cancel(session, job.project_id, job.id, now=NOW)
-        number = first.last_event
-        again = jobs.cancel(session, job.project_id, job.id, now=NOW)
-    assert (again.state, again.wanted, again.last_event) == ("running", "cancel", number)
-
-
-def test_finished_job_is_not_cancelled(ledger: Ledger):
-    with ledger.write() as session:
-        job = a_job(session)
-        jobs.cancel(session, job.project_id, job.id, now=NOW)
-        with pytest.raises(IllegalMove, match="is cancelled; only an unfinished job can be cancelled"):
-            jobs.cancel(session, job.project_id, job.id, now=NOW)
 
 
 def test_foreign_job_is_as_unknown_as_none(ledger: Ledger):
