@@ -92,9 +92,9 @@ class Bench:
         """Pause jobs at random moments, each again and again until it is done; give the stops, and how many jobs differ."""
         stops: list[Stopped] = []
         adapters: list[str] = []
-        twin = self._finished(self._submit(epochs=12)) if count else ""
+        twin = self._finished(self._submit(epochs=40)) if count else ""
         while len(stops) < count:
-            job_id = self._submit(epochs=12)
+            job_id = self._submit(epochs=40)
             while len(stops) < count and self._wait_for_moment(job_id):
                 print(f"pause {len(stops)} of {count}", flush=True)
                 with contextlib.suppress(httpx.HTTPStatusError):  # it was done before the request came
