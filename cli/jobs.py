@@ -1,4 +1,4 @@
-"""`headrace jobs`: list, show, cancel, pause, resume, events, checkpoints (the rest is in steering.py); `headrace logs`."""
+"""`headrace jobs`: list, show, cancel, pause, resume, events (more in checkpoints.py, steering.py); `headrace logs`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import steering
+from cli import checkpoints, steering
 from cli.client import open_client, segment
 from cli.output import Json, duration, out, print_fields, print_json, print_plain, print_table, say, when
 from cli.watch import describe_message, describe_step
@@ -116,19 +116,7 @@ def events(
         print_plain(f"{when(event['created_at'])}  {event['level']:<5}  {text}")
 
 
-@app.command("checkpoints")
-def checkpoints(job: JobId, as_json: Json = False) -> None:
-    """List a job's checkpoints, newest first."""
-    with open_client() as client:
-        found = list(client.pages(f"/fine_tuning/jobs/{segment(job)}/checkpoints"))
-    if as_json:
-        print_json(found)
-        return
-    rows = [(c["step_number"], _number(c["metrics"].get("train_loss")), _number(c["metrics"].get("full_valid_loss")), c["id"],
-             c["fine_tuned_model_checkpoint"]) for c in found]
-    print_table(("step", "loss", "held-out loss", "id", "model"), rows, empty="no checkpoints yet")
-
-
+app.command("checkpoints")(checkpoints.checkpoints)
 app.command("mixture")(steering.mixture)
 app.command("rows")(steering.rows)
 app.command("receipt")(steering.receipt)
@@ -162,7 +150,3 @@ def _progress(job: dict[str, Any]) -> str | None:
 def _left(job: dict[str, Any]) -> str | None:
     eta = (job.get("progress") or {}).get("eta_seconds")
     return duration(eta) if eta is not None and job["status"] == "running" else None
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

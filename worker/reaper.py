@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
+from core.checkpoints.freeing import free, left_behind
 from core.clock import Clock
 from core.db.session import Ledger, database_now
 from core.files import service as files
@@ -146,6 +147,8 @@ class Reaper:
             files.expire_files(session, now=now)
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(hours=IDEMPOTENCY_HOURS)))
             workers.forget_stopped(session, before=now - timedelta(days=WORKER_ROWS_DAYS))
+            left = left_behind(session, now=now)
+        free(self._ledger, self._artifacts, left)
         drop_old_incoming(self._artifacts.root / INCOMING, now)
         with self._ledger.read() as session:
             strange = strange_run_folders(session, self._artifacts.root, now)

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from core.checkpoints import service as checkpoints
+from core.checkpoints.freeing import free
 from core.db.session import Ledger
 from core.files import service as files
 from core.jobs import claims
@@ -40,8 +41,7 @@ def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, 
         if written is not None and not _is_recorded(ledger, file_id):
             artifacts.delete(file_key(file_id))
         raise
-    for key in dropped:
-        artifacts.delete(key)
+    free(ledger, artifacts, dropped)
 
 
 def checked(ledger: Ledger, run: Run, outcome: Outcome) -> Outcome:

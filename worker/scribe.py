@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core.checkpoints import service as checkpoints
+from core.checkpoints.freeing import free
 from core.clock import Clock
 from core.db.session import Ledger
 from core.errors import LeaseLost
@@ -158,8 +159,7 @@ class Scribe:
         for answer in answers:
             self._answers.put(answer)
         self._ring(self._job_id)
-        for key in dropped:
-            self._artifacts.delete(key)
+        free(self._ledger, self._artifacts, dropped)
 
     def _verified_key(self, saved: Saved) -> str:
         """Read the checkpoint's files against its manifest; give its key under the storage root."""

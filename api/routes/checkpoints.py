@@ -1,4 +1,4 @@
-"""/v1/fine_tuning/jobs/{id}/checkpoints: list them, download the adapter that each holds, and see which data it has seen."""
+"""/v1/fine_tuning/jobs/{id}/checkpoints: list, pin and delete them, download their adapters, see which data they have seen."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from fastapi.responses import FileResponse
 
 from api.deps import Parts, PartsDep, Tenant, TenantDep
 from api.paging import MOST, After, Limit, ListObject, page_of
-from api.schemas.checkpoints import CheckpointFile, CheckpointFiles, CheckpointObject
+from api.schemas.checkpoints import CheckpointDeleted, CheckpointFile, CheckpointFiles, CheckpointObject
 from api.schemas.lineage import Receipt
-from core.checkpoints.service import get_checkpoint, list_checkpoints
+from core.checkpoints.freeing import free
+from core.checkpoints.service import drop, get_checkpoint, list_checkpoints, pin, unpin
 from core.errors import NotFound, shown
 from core.jobs.service import get_job
 from core.lineage.receipt import receipt
@@ -37,6 +38,31 @@ def list_all(job_id: str, tenant: TenantDep, parts: PartsDep, after: After = Non
         name = model_name_of(session, job)
         page = list_checkpoints(session, job.id, after=after, limit=min(limit, MOST))
         return page_of(page, lambda checkpoint: CheckpointObject.of(checkpoint, name))
+
+
+@router.post("/{checkpoint_id}/pin")
+def pin_one(job_id: str, checkpoint_id: str, tenant: TenantDep, parts: PartsDep) -> CheckpointObject:
+    """Keep a checkpoint, whatever the job's `keep_checkpoints` says."""
+    with parts.ledger.write() as session:
+        job = get_job(session, tenant.project_id, job_id)
+        return CheckpointObject.of(pin(session, job.id, checkpoint_id, now=parts.clock()), model_name_of(session, job))
+
+
+@router.post("/{checkpoint_id}/unpin")
+def unpin_one(job_id: str, checkpoint_id: str, tenant: TenantDep, parts: PartsDep) -> CheckpointObject:
+    """Let a checkpoint go when its turn comes."""
+    with parts.ledger.write() as session:
+        job = get_job(session, tenant.project_id, job_id)
+        return CheckpointObject.of(unpin(session, job.id, checkpoint_id), model_name_of(session, job))
+
+
+@router.delete("/{checkpoint_id}")
+def delete(job_id: str, checkpoint_id: str, tenant: TenantDep, parts: PartsDep) -> CheckpointDeleted:
+    """Delete a checkpoint and free its bytes; refused while it is pinned or something needs it."""
+    with parts.ledger.write() as session:
+        keys = drop(session, get_job(session, tenant.project_id, job_id).id, checkpoint_id, now=parts.clock())
+    free(parts.ledger, parts.artifacts, keys)
+    return CheckpointDeleted(id=checkpoint_id)
 
 
 @router.get("/{checkpoint_id}/receipt")

@@ -30,13 +30,23 @@ class CheckpointObject(Entry):
     fine_tuning_job_id: str
     step_number: int
     metrics: CheckpointMetrics
+    bytes: int
+    """Of all its files: the adapter, and what training goes on with."""
+    pinned: bool
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, model_name: str) -> CheckpointObject:
         told: dict[str, Any] = {"step": checkpoint.step, **checkpoint.metrics}
         return cls(id=checkpoint.id, created_at=unix(checkpoint.created_at), fine_tuning_job_id=checkpoint.job_id,
                    fine_tuned_model_checkpoint=checkpoint_name(model_name, checkpoint.step), step_number=checkpoint.step,
+                   bytes=checkpoint.bytes, pinned=checkpoint.pinned_at is not None,
                    metrics=CheckpointMetrics(**{name: told.get(name) for name in CheckpointMetrics.model_fields}))
+
+
+class CheckpointDeleted(BaseModel):
+    id: str
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    deleted: Literal[True] = True
 
 
 class CheckpointFile(BaseModel):

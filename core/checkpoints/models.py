@@ -32,4 +32,7 @@ class Checkpoint(Base):
     seen: Mapped[dict[str, Any] | None]
     """What the job had been trained on by then: the digest of the order of its rows, and counts by source."""
     created_at: Mapped[datetime]
+    pinned_at: Mapped[datetime | None]
+    """Since when a client wants it kept, whatever the job's `keep_checkpoints` says."""
     deleted_at: Mapped[datetime | None]
+    """Since when it exists for nobody; the row stays until its bytes are known to be gone."""

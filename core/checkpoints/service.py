@@ -1,12 +1,14 @@
-"""Checkpoints: record one whose files are whole, list what clients see, give what can be restored, prune the rest.
+"""Checkpoints: record one whose files are whole, list what clients see, give what can be restored, keep or drop the rest.
 
 A job's history is one line of steps. When a run had to begin again before an earlier run's checkpoint, that checkpoint's
-files did not verify; as the new run reaches its step, the old row is superseded, so no step is listed twice.
+files did not verify; as the new run reaches its step, the old row is superseded, so no step is listed twice; a pin goes over
+to the row that takes its place.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, or_, select
@@ -14,14 +16,20 @@ from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
 from core.checkpoints.repository import SHOWN, get_checkpoint, live_checkpoints, superseded_by
+from core.checkpoints.retention import let_go
+from core.checkpoints.uses import Uses
 from core.db.paging import Page, cut
+from core.errors import IllegalMove
 from core.ids import new_id
 from core.jobs.models import Job, Run
+from core.jobs.repository import lock_job
 from core.jobs.states import is_finished
+from core.projects.repository import lock_project
+from core.specs.job import TrainingOptions
 
 KEEP_RECOVERY = 2
 """Recovery points that stay: the newest, and one before it should the newest not verify."""
-FORGOTTEN_AFTER = timedelta(minutes=10)
+SHOWN_JOBS = 5
 
 
 def record(session: Session, job: Job, run: Run, *, step: int, kind: str, folder_key: str, manifest_digest: str, bytes: int,
@@ -31,11 +39,13 @@ def record(session: Session, job: Job, run: Run, *, step: int, kind: str, folder
     newest = max((c.step for c in live_checkpoints(session, job.id)), default=0)
     if step > newest:
         job.failed_attempts = 0
-    for old in superseded_by(session, job.id, step=step, kind=kind, fence=run.fence):
+    superseded = superseded_by(session, job.id, step=step, kind=kind, fence=run.fence)
+    pinned_at = next((old.pinned_at for old in superseded if old.step == step and old.pinned_at), None)
+    for old in superseded:
         old.deleted_at = now
     checkpoint = Checkpoint(id=new_id("checkpoint"), job_id=job.id, run_id=run.id, fence=run.fence, step=step, kind=kind,
                             folder_key=folder_key, manifest_digest=manifest_digest, bytes=bytes, position=position,
-                            metrics=metrics, seen=seen, created_at=now)
+                            metrics=metrics, seen=seen, created_at=now, pinned_at=pinned_at)
     session.add(checkpoint)
     session.flush()
     return checkpoint
@@ -62,22 +72,88 @@ def final_of(session: Session, job_id: str) -> Checkpoint | None:
 
 
 def prune(session: Session, job: Job, *, keep: int = KEEP_RECOVERY, now: datetime) -> list[str]:
-    """Drop recovery points beyond the newest `keep`, or all of a finished job; give the keys to delete after the commit.
+    """Drop recovery points beyond the newest `keep` (all of a finished job), and shown ones that the job does not keep.
 
-    Keys of rows dropped lately come again, so that a kill between commit and delete leaves nothing; then the rows go too."""
-    recovery = [c for c in live_checkpoints(session, job.id) if c.kind == "recovery"]
-    for old in recovery[0 if is_finished(job.state) else keep :]:
+    Gives the keys of all that is dropped and not yet freed: hand them to `freeing.free` after the commit."""
+    live = live_checkpoints(session, job.id)
+    recovery = [c for c in live if c.kind == "recovery"]
+    for old in [*recovery[0 if is_finished(job.state) else keep :], *_not_kept(session, job, live)]:
         old.deleted_at = now
     session.flush()
-    live = {c.folder_key for c in live_checkpoints(session, job.id)}
-    dropped = list(session.scalars(select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.deleted_at.is_not(None))))
-    for old in dropped:
-        if old.deleted_at is not None and now - old.deleted_at > FORGOTTEN_AFTER:
-            session.delete(old)
+    return _unfreed(session, job.id)
+
+
+def pin(session: Session, job_id: str, checkpoint_id: str, *, now: datetime) -> Checkpoint:
+    """Keep a checkpoint whatever its job's `keep_checkpoints` says; asking again is no change."""
+    checkpoint = _locked(session, job_id, checkpoint_id)[1]
+    checkpoint.pinned_at = checkpoint.pinned_at or now
     session.flush()
-    return [old.folder_key for old in dropped if old.folder_key not in live]
+    return checkpoint
+
+
+def unpin(session: Session, job_id: str, checkpoint_id: str) -> Checkpoint:
+    """Let a checkpoint go when its turn comes; asking again is no change."""
+    checkpoint = _locked(session, job_id, checkpoint_id)[1]
+    checkpoint.pinned_at = None
+    session.flush()
+    return checkpoint
+
+
+def drop(session: Session, job_id: str, checkpoint_id: str, *, now: datetime) -> list[str]:
+    """Delete a checkpoint: it exists for nobody from here on. Gives the keys to free after the commit.
+
+    Raises IllegalMove while it is pinned, a model is made of it, or an unfinished job begins with it or goes on from it."""
+    job, checkpoint = _locked(session, job_id, checkpoint_id)
+    lock_project(session, job.project_id)  # so that no job is submitted on it meanwhile
+    _refuse_used(session, job, checkpoint)
+    checkpoint.deleted_at = now
+    session.flush()
+    return _unfreed(session, job.id)
+
+
+def _locked(session: Session, job_id: str, checkpoint_id: str) -> tuple[Job, Checkpoint]:
+    """Hold the job, so that nothing prunes it meanwhile, and read the checkpoint as it stands then."""
+    job = lock_job(session, job_id)
+    assert job is not None
+    return job, get_checkpoint(session, job_id, checkpoint_id)
+
+
+def _refuse_used(session: Session, job: Job, checkpoint: Checkpoint) -> None:
+    what, uses = f"checkpoint {checkpoint.id} (step {checkpoint.step})", Uses(session, job)
+    if checkpoint.pinned_at is not None:
+        raise IllegalMove(f"{what} is pinned; unpin it first", code="checkpoint_pinned")
+    if (model := uses.model(checkpoint)) is not None:
+        raise IllegalMove(f"{what} is what model {model} consists of; delete the model first", code="checkpoint_in_use")
+    if jobs := uses.jobs(checkpoint):
+        named = ", ".join(jobs[:SHOWN_JOBS]) + (", …" if len(jobs) > SHOWN_JOBS else "")
+        raise IllegalMove(f"{what} is what {len(jobs)} unfinished jobs begin with ({named}); wait for them, or cancel them",
+                          code="checkpoint_in_use")
+    if not is_finished(job.state) and checkpoint in _to_go_on_from(live_checkpoints(session, job.id)):
+        raise IllegalMove(f"{what} is one of the newest of job {job.id}, which is {job.state} and goes on from it should its "
+                          "run be interrupted; wait for later ones, or for the job's end", code="checkpoint_in_use")
+
+
+def _not_kept(session: Session, job: Job, live: Sequence[Checkpoint]) -> list[Checkpoint]:
+    asked = TrainingOptions.model_validate(job.spec.get("options") or {}).keep_checkpoints
+    stays = [] if is_finished(job.state) else _to_go_on_from(live)
+    found = [c for c in let_go([c for c in live if c.kind in SHOWN], asked) if c not in stays]
+    if not found:
+        return []
+    uses = Uses(session, job)
+    return [c for c in found if not uses.is_used(c)]
+
+
+def _to_go_on_from(live: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+    """The newest of any kind, and one before it should the newest not verify."""
+    return live[:KEEP_RECOVERY]
+
+
+def _unfreed(session: Session, job_id: str) -> list[str]:
+    live = {c.folder_key for c in live_checkpoints(session, job_id)}
+    query = select(Checkpoint.folder_key).where(Checkpoint.job_id == job_id, Checkpoint.deleted_at.is_not(None))
+    return [key for key in session.scalars(query) if key not in live]
 
 
 __all__ = [
-    "KEEP_RECOVERY", "final_of", "get_checkpoint", "list_checkpoints", "prune", "record", "restorable",
+    "KEEP_RECOVERY", "drop", "final_of", "get_checkpoint", "list_checkpoints", "pin", "prune", "record", "restorable", "unpin",
 ]

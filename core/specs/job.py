@@ -59,6 +59,23 @@ class Lora(Frozen):
     use_dora: bool = False
 
 
+class KeptCheckpoints(Frozen):
+    """Which of the checkpoints that clients see stay; one that any of these names does."""
+
+    last: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = None
+    """The newest so many."""
+    best: Annotated[bool, Field(strict=True)] = False
+    """The one with the lowest full_valid_loss; none in a job that holds no rows out."""
+    every: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """Those whose step is a multiple of this."""
+
+    @model_validator(mode="after")
+    def names_something(self) -> KeptCheckpoints:
+        if self.last is None and self.every is None and not self.best:
+            raise ValueError("'keep_checkpoints' names none to keep; give 'last', 'best' or 'every', or \"all\"")
+        return self
+
+
 class TrainingOptions(Frozen):
     """What OpenAI's request has no field for."""
 
@@ -82,6 +99,8 @@ class TrainingOptions(Frozen):
     eval_every_steps: Annotated[int, Field(ge=1, strict=True)] | None = None
     """Evaluate also within an epoch; the end of each epoch is evaluated whenever there is something to evaluate on."""
     checkpoint_every_steps: Annotated[int, Field(ge=1, strict=True)] | None = None
+    keep_checkpoints: Literal["all"] | KeptCheckpoints = KeptCheckpoints(last=10, best=True)
+    """What stays of them; the last step's, pinned ones and those in use stay besides."""
     max_run_seconds: Annotated[int, Field(ge=1, strict=True)] | None = None
     devices: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """GPUs of one host that train the job together; the rows of each step are shared among them."""
@@ -91,6 +110,11 @@ class TrainingOptions(Frozen):
                               Field(max_length=8)] = []
     """Prompts answered before the first step and after the last, as events."""
     sample_max_tokens: Annotated[int, Field(ge=1, le=512, strict=True)] = 64
+
+    @field_validator("keep_checkpoints", mode="before")
+    @classmethod
+    def null_means_default(cls, value: Any) -> Any:
+        return KeptCheckpoints(last=10, best=True) if value is None else value
 
     @model_validator(mode="after")
     def limits_what_it_skips(self) -> TrainingOptions:

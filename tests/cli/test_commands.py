@@ -51,6 +51,18 @@ def test_a_job_reads_well_without_json(server: Server, job: str) -> None:
     assert json.loads(succeeded(run(server, "logs", job, "--json")))["job"] == job
 
 
+def test_checkpoints_are_pinned_and_deleted(server: Server, job: str) -> None:
+    found = json.loads(succeeded(run(server, "jobs", "checkpoints", job, "--json")))
+    step = str(found[-1]["step_number"])
+    succeeded(run(server, "jobs", "checkpoints", job, "pin", step))
+    assert "pinned" in succeeded(run(server, "jobs", "checkpoints", job))
+    assert "unpin it first" in run(server, "jobs", "checkpoints", job, "delete", step).stderr
+    assert json.loads(succeeded(run(server, "jobs", "checkpoints", job, "unpin", found[-1]["id"], "--json")))["pinned"] is False
+    refused = run(server, "jobs", "checkpoints", job, "delete", found[0]["id"])
+    assert (refused.returncode, "delete the model first" in refused.stderr) == (2, True)
+    assert run(server, "jobs", "checkpoints", job, "pin").returncode == 2
+
+
 def test_what_a_job_was_trained_on_is_shown(server: Server, job: str) -> None:
     rows = run(server, "jobs", "rows", job, "2", "--limit", "3")
     assert succeeded(rows).count("miller.jsonl row ") == 3

@@ -84,14 +84,6 @@ def test_key_is_given_again_until_it_is_known_to_be_gone(ledger: Ledger):
         assert checkpoints.prune(session, claim.job, now=NOW) == checkpoints.prune(session, claim.job, now=NOW) != []
 
 
-def test_row_dropped_long_ago_goes_too(ledger: Ledger):
-    with ledger.write() as session:
-        claim = a_running_job(session)
-        for step in (1, 2, 3):
-            a_checkpoint(session, claim, step=step, kind="recovery")
-        assert [len(checkpoints.prune(session, claim.job, now=later(s))) for s in (0, 500, 700, 701)] == [1, 1, 1, 0]
-
-
 def test_finished_job_keeps_no_recovery_point(ledger: Ledger):
     with ledger.write() as session:
         claim = a_running_job(session)

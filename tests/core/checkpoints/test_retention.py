@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.checkpoints import service as checkpoints
+from core.checkpoints.freeing import free, left_behind
+from core.checkpoints.models import Checkpoint
+from core.db.session import Ledger
+from core.errors import IllegalMove, NotFound
+from core.jobs import claims
+from core.jobs.claims import Claim
+from core.models.service import delete_model
+from core.storage.artifacts import Artifacts
+from tests.factories import NOW, a_checkpoint, a_claim, a_job, a_running_job, later, succeed
+
+
+def shown_steps(session, claim: Claim) -> list[int]:
+    return [c.step for c in checkpoints.list_checkpoints(session, claim.job.id, after=None, limit=100).items]
+
+
+def steps_kept(ledger: Ledger, asked: Any, losses: dict[int, float | None]) -> list[int]:
+    """The steps still shown after checkpoints with these held-out losses were saved one after another and the job ended."""
+    with ledger.write() as session:
+        claim = a_running_job(session, options={"keep_checkpoints": asked})
+        for step, loss in losses.items():
+            a_checkpoint(session, claim, step=step).metrics = {} if loss is None else {"full_valid_loss": loss}
+            checkpoints.prune(session, claim.job, now=NOW)
+        job = succeed(session, claim)
+        checkpoints.prune(session, job, now=NOW)
+        return shown_steps(session, claim)[1:]  # the final one is always there
+
+
+LOSSES = {2: 3.0, 4: 1.5, 6: 2.0, 8: 2.5, 10: 1.75}
+
+
+@pytest.mark.parametrize(("asked", "kept"), [
+    ("all", [10, 8, 6, 4, 2]),
+    ({"last": 3}, [10, 8]),  # the final one is the newest of the three
+    ({"best": True}, [4]),
+    ({"every": 4}, [8, 4]),
+    ({"last": 2, "best": True, "every": 6}, [10, 6, 4]),
+    (None, [10, 8, 6, 4, 2]),
+])
+def test_what_a_job_asks_for_stays(sqlite_ledger: Ledger, asked: Any, kept: list[int]):
+    assert steps_kept(sqlite_ledger, asked, dict(LOSSES)) == kept
+
+
+def test_best_of_unmeasured_checkpoints_is_none_and_of_equal_ones_the_earliest(sqlite_ledger: Ledger):
+    assert steps_kept(sqlite_ledger, {"best": True}, {2: None, 4: None, 6: float("nan"), 8: None}) == []
+    assert steps_kept(sqlite_ledger, {"best": True}, {2: None, 4: 1.0, 6: 1.0, 8: None}) == [4]
+
+
+def test_what_an_unfinished_job_goes_on_from_stays(ledger: Ledger):
+    with ledger.write() as session:
+        claim = a_running_job(session, options={"keep_checkpoints": {"every": 100}})
+        for step in (1, 2, 3, 4):
+            a_checkpoint(session, claim, step=step)
+            checkpoints.prune(session, claim.job, now=NOW)
+        assert shown_steps(session, claim) == [4, 3]
+
+
+def test_pinned_checkpoint_stays_until_it_is_unpinned(ledger: Ledger):
+    with ledger.write() as session:
+        claim = a_running_job(session, options={"keep_checkpoints": {"last": 1}})
+        pinned = a_checkpoint(session, claim, step=1)
+        checkpoints.pin(session, claim.job.id, pinned.id, now=NOW)
+        for step in (2, 3, 4):
+            a_checkpoint(session, claim, step=step)
+        checkpoints.prune(session, claim.job, now=NOW)
+        assert shown_steps(session, claim) == [4, 3, 1]
+        with pytest.raises(IllegalMove, match="is pinned; unpin it first"):
+            checkpoints.drop(session, claim.job.id, pinned.id, now=NOW)
+        checkpoints.unpin(session, claim.job.id, pinned.id)
+        checkpoints.prune(session, claim.job, now=NOW)
+        assert shown_steps(session, claim) == [4, 3]
+
+
+def test_pin_goes_over_to_the_checkpoint_that_takes_its_place(ledger: Ledger):
+    with ledger.write() as session:
+        first = a_running_job(session)
+        old = a_checkpoint(session, first, step=8)
+        checkpoints.pin(session, first.job.id, old.id, now=NOW)
+        claims.settle(session, first.run.id, 1, "handed_back", now=NOW)
+        second = a_claim(session, now=later(1))
+        assert second is not None
+        assert a_checkpoint(session, second, step=8).pinned_at == NOW
+
+
+def test_checkpoint_that_others_begin_with_stays(ledger: Ledger):
+    with ledger.write() as session:
+        claim = a_running_job(session, options={"keep_checkpoints": {"last": 1}})
+        base, *_ = [a_checkpoint(session, claim, step=step) for step in (10, 20, 30)]
+        job = succeed_at(session, claim, 40)
+        second = a_job(session, model=f"{job.fine_tuned_model}:ckpt-step-10")
+        checkpoints.prune(session, job, now=NOW)
+        assert shown_steps(session, claim) == [40, 10]
+        with pytest.raises(IllegalMove, match=f"1 unfinished jobs begin with \\({second.id}\\)"):
+            checkpoints.drop(session, job.id, base.id, now=NOW)
+        second.state = "cancelled"
+        session.flush()
+        checkpoints.drop(session, job.id, base.id, now=NOW)
+        assert shown_steps(session, claim) == [40]
+
+
+def succeed_at(session, claim: Claim, step: int):
+    a_checkpoint(session, claim, step=step, kind="final")
+    return claims.settle(session, claim.run.id, claim.run.fence, "succeeded", now=NOW)
+
+
+def test_checkpoint_that_is_a_model_goes_after_the_model(ledger: Ledger):
+    with ledger.write() as session:
+        claim = a_running_job(session)
+        job = succeed(session, claim)
+        final = checkpoints.final_of(session, job.id)
+        assert final is not None
+        with pytest.raises(IllegalMove, match="delete the model first"):
+            checkpoints.drop(session, job.id, final.id, now=NOW)
+        delete_model(session, job.project_id, job.fine_tuned_model or "", now=NOW)
+        assert checkpoints.drop(session, job.id, final.id, now=NOW) == [final.folder_key]
+        with pytest.raises(NotFound):
+            checkpoints.drop(session, job.id, final.id, now=NOW)
+
+
+def test_running_job_keeps_what_it_would_go_on_from(ledger: Ledger):
+    with ledger.write() as session:
+        claim = a_running_job(session)
+        old, _, newest = [a_checkpoint(session, claim, step=step) for step in (2, 4, 6)]
+        with pytest.raises(IllegalMove, match="goes on from it should its run be interrupted"):
+            checkpoints.drop(session, claim.job.id, newest.id, now=NOW)
+        checkpoints.drop(session, claim.job.id, old.id, now=NOW)
+        assert shown_steps(session, claim) == [6, 4]
+
+
+def test_dropped_checkpoints_leave_neither_bytes_nor_rows(ledger: Ledger, tmp_path):
+    artifacts = Artifacts(tmp_path)
+    with ledger.write() as session:
+        claim = a_running_job(session)
+        for step in (1, 2, 3):
+            key = a_checkpoint(session, claim, step=step, kind="recovery").folder_key
+            (tmp_path / key).mkdir(parents=True)
+        keys = checkpoints.prune(session, claim.job, now=NOW)
+    with ledger.read() as session:
+        assert left_behind(session, now=later(60)) == []
+        assert left_behind(session, now=later(3600)) == keys
+    free(ledger, artifacts, keys)
+    with ledger.read() as session:
+        assert session.query(Checkpoint).count() == 2
+    assert sorted(p.name for p in (tmp_path / keys[0]).parent.iterdir()) == ["step-2-recovery", "step-3-recovery"]
+
+
+def test_bytes_that_cannot_be_removed_keep_their_row(ledger: Ledger, tmp_path):
+    with ledger.write() as session:
+        claim = a_running_job(session)
+        for step in (1, 2, 3):
+            a_checkpoint(session, claim, step=step, kind="recovery")
+        keys = checkpoints.prune(session, claim.job, now=NOW)
+    (tmp_path / "jobs").symlink_to("/")  # a key that leads out of the root is refused
+    free(ledger, Artifacts(tmp_path), keys)
+    with ledger.read() as session:
+        assert left_behind(session, now=later(3600)) == keys
