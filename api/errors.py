@@ -54,7 +54,8 @@ STATUSES: tuple[tuple[type[HeadraceError], int], ...] = (
 )
 """The first branch that fits decides; an error outside of them is the server's own fault."""
 
-CODE_STATUSES = {"request_timeout": 408, "unsupported_media_type": 415, "request_head_too_large": 431}
+CODE_STATUSES = {"request_timeout": 408, "unsupported_media_type": 415, "request_head_too_large": 431,
+                 "insufficient_storage": 507}
 """Errors whose code says more than their branch."""
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")

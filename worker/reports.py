@@ -164,6 +164,30 @@ class Saved(Line):
 
 
 @dataclass(frozen=True)
+class SavingPaused(Line):
+    """Checkpoints cannot be kept for the moment; training goes on. Told once, until they can again."""
+
+    kind = "saving_paused"
+    step: int
+    where: str
+    """disk or store."""
+    cause: str
+    remedy: str
+    need_bytes: int | None = None
+    free_bytes: int | None = None
+    min_free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class SavingResumed(Line):
+    kind = "saving_resumed"
+    step: int
+    where: str
+    missed: list[int] = field(default_factory=list)
+    """Steps whose checkpoints clients would have seen, and that were not kept."""
+
+
+@dataclass(frozen=True)
 class Stopped(Line):
     """The child saved the last step's border and ends, as it was told to."""
 
@@ -244,7 +268,7 @@ class SteerCommitted(Line):
 
 REPORTS: dict[str, type[Line]] = {
     c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, RowSkipped, DataWaiting, Warned, Sampled,
-                       Saved, Stopped, Finished, Failed, SteerProposed)
+                       Saved, SavingPaused, SavingResumed, Stopped, Finished, Failed, SteerProposed)
 }
 COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Given, Ping, Stop, Steer, SteerCommitted)}
 

@@ -150,6 +150,7 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
     from worker.training.model import build_model
     from worker.training.optimizer import build_optimizer
     from worker.training.sampling import Sampler
+    from worker.training.space import Room
 
     gc.enable()
     gc.freeze()
@@ -170,7 +171,9 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
         optimizer.scaler.load_state_dict(state.scaler)
     group = open_group(member, place=device.place)
     saver = Saver(Path(spec.folder), base_model=base, origin=origin_of(spec, stream), report=child.report,
-                  keep=KEPT_UNDER_SUPERVISOR if child.is_supervised else KEPT_BY_HAND) if group.is_first else Elsewhere()
+                  keep=KEPT_UNDER_SUPERVISOR if child.is_supervised else KEPT_BY_HAND,
+                  room=Room(Path(spec.folder), min_free_bytes=spec.min_free_bytes, report=child.report),
+                  ) if group.is_first else Elsewhere()
     sampler = Sampler(base, spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts and group.is_first else None
     steering = Steering(lambda: feed.proposed, feed.expect) if feed else Steering()
     child.report(Started(

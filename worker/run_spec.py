@@ -68,6 +68,7 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
         eval_every_steps=options.eval_every_steps,
         checkpoint_every_steps=options.checkpoint_every_steps,
         recovery_every_seconds=settings.recovery_seconds,
+        min_free_bytes=settings.min_free_bytes,
         sample_prompts=options.sample_prompts,
         sample_max_tokens=options.sample_max_tokens,
         resume_from=str(artifacts.path(restored.folder_key)) if restored is not None else None,

@@ -39,12 +39,15 @@ from worker.reports import (
     RowSkipped,
     Sampled,
     Saved,
+    SavingPaused,
+    SavingResumed,
     Started,
     SteerCommitted,
     SteerProposed,
     StepDone,
     Warned,
 )
+from worker.saving import write_saving
 
 log = get_log(__name__)
 
@@ -210,6 +213,8 @@ class Scribe:
             events.append_message(session, job, code="run.warned", message=report.message, level="warn", now=now)
         elif isinstance(report, DataWaiting):
             self._write_waiting(session, job, report)
+        elif isinstance(report, SavingPaused | SavingResumed):
+            write_saving(session, job, report, now=now)
 
     def _write_started(self, session: Session, job: Job, run: Run, started: Started) -> None:
         now = self._clock()

@@ -16,6 +16,7 @@ from core.devices import service as devices
 from core.devices.discovery import find_devices
 from core.devices.models import Device
 from core.devices.service import FoundDevice
+from core.errors import Unavailable
 from core.jobs import claims
 from core.jobs.claims import Claim
 from core.jobs.models import Job
@@ -53,9 +54,13 @@ def announce_devices(ledger: Ledger, host: str, found: list[FoundDevice]) -> Non
 
 
 def run_one(place: Place, who: Identity, found: list[FoundDevice]) -> bool:
-    """Claim the next job and supervise its run to the end; False when there was nothing to claim."""
+    """Claim the next job and supervise its run to the end; False when there was nothing to claim, or no room on the disk."""
     try:
+        place.artifacts.require_space(0, place.settings.min_free_bytes)
         claim = claim_next(place.ledger, place.settings, who, found)
+    except Unavailable as error:  # jobs wait for room, or for another worker
+        log.warning("job.unclaimed", code=error.code, cause=error.message)
+        return False
     except Exception as error:
         log.warning("ledger.away" if is_away(error) else "job.unclaimed", cause=str(error), exc_info=not is_away(error))
         return False

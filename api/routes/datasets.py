@@ -52,6 +52,7 @@ def create(asked: DatasetCreate, tenant: TenantDep, parts: PartsDep) -> DatasetO
     Rows come from `file_id`, from several `file_ids`, or from a `place` and a `path` in it, which may be a pattern. With
     `append` the version has the former one's files too, and only the new ones are read."""
     rows = asked_rows(asked, parts.settings)
+    parts.artifacts.require_space(0, parts.settings.min_free_bytes)
     with parts.ledger.write() as session, refusing_references():
         dataset, version = register(session, tenant.project_id, name=asked.name, rows=rows, is_appended=asked.append,
                                     now=parts.clock())
@@ -96,6 +97,7 @@ def versions(dataset_id: str, tenant: TenantDep, parts: PartsDep) -> ListObject[
 def append_version(dataset_id: str, asked: RowsAsked, tenant: TenantDep, parts: PartsDep) -> VersionObject:
     """Append files to the newest version: the next one has its files and these, and only these are read."""
     rows = asked_rows(asked, parts.settings)
+    parts.artifacts.require_space(0, parts.settings.min_free_bytes)
     with parts.ledger.write() as session:
         get_dataset(session, tenant.project_id, dataset_id)
         with refusing_references():

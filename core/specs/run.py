@@ -67,6 +67,8 @@ class RunSpec(Frozen):
     eval_every_steps: int | None = None
     checkpoint_every_steps: int | None = None
     recovery_every_seconds: float = 30.0
+    min_free_bytes: int = 0
+    """Bytes that checkpoints leave free on the disk."""
     sample_prompts: list[str] = []
     sample_max_tokens: int = 64
     resume_from: str | None = None

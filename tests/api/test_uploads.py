@@ -176,10 +176,13 @@ def test_an_upload_without_a_key_touches_no_disk(house: House) -> None:
 def test_a_full_disk_is_told_and_not_retried(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     with serving(sqlite_ledger, tmp_path, min_free_bytes=1 << 60) as house:
         answer = send(house, form(PURPOSE, FILE))
-        assert answer.status_code == 503
+        assert answer.status_code == 507
         assert error_of(answer)["code"] == "insufficient_storage"
         assert answer.headers["x-should-retry"] == "false"
         assert (left_behind(house), stored(house)) == ([], 0)
+        with house.client() as client:
+            refused = client.post("/v1/datasets", json={"name": "rows", "file_id": "file-x"})
+        assert (refused.status_code, error_of(refused)["code"]) == (507, "insufficient_storage")
 
 
 class FullDisk(Artifacts):
@@ -195,7 +198,7 @@ def test_a_disk_that_fills_while_bytes_arrive_is_told_and_leaves_nothing(sqlite_
     with serving(sqlite_ledger, tmp_path, artifacts=FullDisk(tmp_path / "storage")) as house:
         for size in (10, 900_000):
             answer = send(house, form(PURPOSE, part("file", b"x" * size, filename="a")))
-            assert answer.status_code == 503
+            assert answer.status_code == 507
             assert error_of(answer)["code"] == "insufficient_storage"
             assert answer.headers["x-should-retry"] == "false"
         assert (left_behind(house), stored(house)) == ([], 0)

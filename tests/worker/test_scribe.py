@@ -18,7 +18,19 @@ from core.storage.artifacts import Artifacts
 from tests import factories
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.fake_steps import a_step
-from worker.reports import Alive, DataWaiting, MemoryRecovered, PhaseChanged, RowSkipped, Sampled, Saved, Started, Warned
+from worker.reports import (
+    Alive,
+    DataWaiting,
+    MemoryRecovered,
+    PhaseChanged,
+    RowSkipped,
+    Sampled,
+    Saved,
+    SavingPaused,
+    SavingResumed,
+    Started,
+    Warned,
+)
 from worker.scribe import SKIPPED_ROWS_TOLD, Scribe, metrics_row, runs_of_steps
 
 
@@ -68,6 +80,20 @@ def test_a_step_is_written_soon_though_nothing_follows_it(sqlite_ledger: Ledger,
         time.sleep(0.02)
     assert "step 1" in told(sqlite_ledger, claim)
     scribe.close()
+
+
+def test_pausing_of_saves_is_told_with_numbers_and_remedy(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    scribe.note(SavingPaused(4, "disk", "the disk has 5 bytes free", "make room", need_bytes=9, free_bytes=5))
+    scribe.note(SavingResumed(7, "disk", [5, 6]))
+    scribe.close()
+    assert told(sqlite_ledger, claim)[-2:] == ["saving.paused", "saving.resumed"]
+    with sqlite_ledger.read() as session:
+        paused, resumed = session.scalars(select(Event).order_by(Event.number.desc()).limit(2)).all()[::-1]
+    assert paused.data == {"code": "saving.paused", "step": 4, "where": "disk", "need_bytes": 9, "free_bytes": 5}
+    assert "make room" in paused.message
+    assert "steps 5, 6" in resumed.message
 
 
 def test_waiting_for_data_and_warnings_are_told_in_plain_words(sqlite_ledger: Ledger, tmp_path: Path) -> None:

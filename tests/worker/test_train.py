@@ -4,6 +4,7 @@ from pathlib import Path
 
 from core.db.session import Ledger
 from core.devices.service import FoundDevice
+from core.jobs.models import Job
 from core.settings import Settings
 from tests import factories
 from tests.worker.places import HOST, a_place, a_planned_job, free_devices
@@ -56,3 +57,14 @@ def test_a_claimed_job_is_run_to_its_end(sqlite_ledger: Ledger, tmp_path: Path) 
     assert run_one(place, a_worker(), [CPU])
     assert not run_one(place, a_worker(), [CPU])
     assert free_devices(place) == 1
+
+
+def test_a_worker_without_room_on_its_disk_leaves_jobs_to_wait(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, min_free_bytes=1 << 60)
+    announce_devices(sqlite_ledger, HOST, [CPU])
+    with sqlite_ledger.write() as session:
+        job_id = a_planned_job(session, place, total_steps=4).id
+    assert not run_one(place, a_worker(), [CPU])
+    with sqlite_ledger.read() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.state, job.attempts) == ("queued", 0)

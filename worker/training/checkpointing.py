@@ -6,6 +6,9 @@ A save is a snapshot in memory (at the border, while training waits) and a write
 2. the folder renamed to its final name, its parent fsynced;
 3. only then is it reported.
 
+When the disk has no room (`space.py`), a checkpoint is left out and training goes on; the last step's waits for room, until
+the run is told to stop.
+
 A crash at any moment leaves a whole checkpoint or a `.tmp-…` that the next start removes. One write runs at a time; the next
 save waits for it. Of the recovery points the last few are kept: two when run by hand; more under a supervisor, which removes
 them itself once it has a row of a newer one, so that a ledger out of reach for minutes costs no point that it knows.
@@ -17,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,16 +28,21 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from core.errors import RunInterrupted
 from core.storage import manifest
 from worker.model_folder import TOKENIZER_FILES
 from worker.reports import CheckpointKind, Line, Saved
 from worker.training.model import Model, adapter_files, load_adapter
 from worker.training.optimizer import Optimizer
+from worker.training.space import Room, is_full
 from worker.training.state import Origin, State
 
 RECOVERY = "-recovery"
 KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR = 2, 10
 """Recovery points that a child leaves on the disk."""
+LOOK_SECONDS = 0.2
+PATIENCE_SECONDS = 3000.0
+"""How long the last checkpoint waits for room, holding its device, before the run is given up."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,11 @@ class Snapshot:
     adapter_config: bytes
     moments: dict[str, torch.Tensor]
     random_state: dict[str, torch.Tensor]
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on the disk, but for a few KB."""
+        return sum(tensor.nbytes for part in (self.adapter, self.moments, self.random_state) for tensor in part.values())
 
 
 def snapshot(state: State, model: Model, optimizer: Optimizer, random_states: Sequence[dict[str, torch.Tensor]]) -> Snapshot:
@@ -76,6 +90,10 @@ class Elsewhere:
     """Stands where a Saver does on the ranks that write nothing."""
 
     is_busy = False
+    kept_step = 0
+
+    def can_save(self, kind: CheckpointKind, step: int) -> bool:
+        return False
 
     def open(self, from_step: int) -> None:
         pass
@@ -83,7 +101,10 @@ class Elsewhere:
     def save(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> None:
         raise AssertionError("rank 0 alone writes checkpoints")
 
-    def wait(self) -> None:
+    def wait(self, before_each: Callable[[], None] = lambda: None) -> None:
+        pass
+
+    def hurry(self) -> None:
         pass
 
 
@@ -91,8 +112,12 @@ class Saver:
     """Writes checkpoints of one run into `folder/checkpoints`."""
 
     def __init__(self, folder: Path, *, base_model: Path, origin: Origin, report: Callable[[Line], None],
-                 keep: int = KEPT_BY_HAND) -> None:
+                 keep: int = KEPT_BY_HAND, room: Room | None = None) -> None:
         self._folder = folder / "checkpoints"
+        self._room = room or Room(self._folder, min_free_bytes=0, report=report)
+        self._is_hurried = threading.Event()
+        self.kept_step = 0
+        """The step of the border that was saved last, or that the run began at."""
         self._tokenizer_files = [base_model / name for name in TOKENIZER_FILES if (base_model / name).is_file()]
         self._origin = origin
         self._report, self._keep = report, keep
@@ -102,6 +127,7 @@ class Saver:
 
     def open(self, from_step: int) -> None:
         """Make the folder and clear it of what no one can name: unfinished writes, and recovery points ahead of the start."""
+        self.kept_step = from_step
         self._folder.mkdir(parents=True, exist_ok=True)
         for debris in self._folder.glob(".tmp-*"):
             shutil.rmtree(debris)
@@ -115,32 +141,81 @@ class Saver:
     def is_busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
+    def can_save(self, kind: CheckpointKind, step: int) -> bool:
+        """Say whether to take a snapshot at this border; no while another recovery point is written, or the disk is short."""
+        if kind == "recovery" and self.is_busy:
+            return False
+        if kind == "final" or self.is_busy or not self._room.is_short or self._room.is_back(step=step):
+            return True
+        if kind == "listed":
+            self._room.miss(step)
+        return False
+
     def save(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> None:
         """Begin to write a snapshot, after the write before it has ended."""
         self.wait()
         self._thread = threading.Thread(target=self._write, args=(taken, kind, metrics), name="checkpoint-writer")
         self._thread.start()
 
-    def wait(self) -> None:
-        """Wait until what was begun is durable and reported; raises what the write raised."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+    def wait(self, before_each: Callable[[], None] = lambda: None) -> None:
+        """Wait until what was begun is durable and reported, or left out; raises what the write raised.
+
+        `before_each` is called now and then; what it raises ends the waiting."""
+        while self._thread is not None:
+            before_each()
+            self._thread.join(LOOK_SECONDS)
+            if not self._thread.is_alive():
+                self._thread = None
         if self._error is not None:
             error, self._error = self._error, None
             raise error
 
+    def hurry(self) -> None:
+        """From here on no save waits for room: it takes from what is kept free, or is left out."""
+        self._is_hurried.set()
+
     def _write(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> None:
+        """Write, or leave it out for want of room; the last step's waits for room as long as nobody hurries it."""
+        given_up_at = time.monotonic() + PATIENCE_SECONDS
         try:
-            step = taken.state.step
-            folder = self._folder / (f"step-{step:08d}" + (RECOVERY if kind == "recovery" else ""))
-            sealed = self._publish(taken, folder, with_tokenizer=kind != "recovery")
-            self._report(Saved(step, kind, str(folder), sealed.digest, sealed.bytes, taken.state.position.to_json(), metrics,
-                               taken.state.seen.to_json()))
-            if kind == "recovery":
-                self._prune(folder)
+            while True:
+                is_last_try = kind != "final" or self._is_hurried.is_set()
+                if self._is_written(taken, kind, metrics):
+                    break
+                if is_last_try:
+                    self._leave_out(taken.state.step, kind)
+                    break
+                if time.monotonic() > given_up_at:
+                    raise RunInterrupted(f"the disk had no room for the last checkpoint for {PATIENCE_SECONDS:.0f} seconds; "
+                                         "make room: the job goes on from the checkpoint before it", code="storage_full")
+                self._is_hurried.wait(LOOK_SECONDS)
         except BaseException as error:
             self._error = error
+
+    def _leave_out(self, step: int, kind: CheckpointKind) -> None:
+        if kind == "listed":
+            self._room.miss(step)
+
+    def _is_written(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> bool:
+        """Write a snapshot and report it; False when there is no room for it."""
+        step = taken.state.step
+        folder = self._folder / (f"step-{step:08d}" + (RECOVERY if kind == "recovery" else ""))
+        if not self._room.is_there(taken.bytes, step=step, from_reserve=self._is_hurried.is_set()):
+            return False
+        try:
+            sealed = self._publish(taken, folder, with_tokenizer=kind != "recovery")
+        except Exception as error:
+            if not is_full(error):
+                raise
+            self._room.ran_out(taken.bytes, step=step)
+            return False
+        self.kept_step = step
+        self._room.saved(sealed.bytes, step=step)
+        self._report(Saved(step, kind, str(folder), sealed.digest, sealed.bytes, taken.state.position.to_json(), metrics,
+                           taken.state.seen.to_json()))
+        if kind == "recovery":
+            self._prune(folder)
+        return True
 
     def _publish(self, taken: Snapshot, folder: Path, *, with_tokenizer: bool) -> manifest.Manifest:
         aside = self._folder / f".tmp-{folder.name}"

@@ -118,7 +118,6 @@ class Training:
         self._watch = DataWatch()
         self._last = StepDone(**state.last) if state.last else None
         self._tokens = self._looks = 0
-        self._saved_step = state.step
         self._saved_at = self._mark = around.clock()
 
     def run(self, batches: Iterator[Batch], *, wait_seconds: Callable[[], float], random_state: dict[str, torch.Tensor] | None
@@ -151,7 +150,7 @@ class Training:
         self._settle()
         self._sample()
         self._phase("saving")
-        self._saver.wait()
+        self._together(self._await_last_save)
         self._report(Finished(self._state.step, self._tokens))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
@@ -282,7 +281,7 @@ class Training:
         if kind is None:
             return
         random_states = self._group.collect(self._random_state)
-        if self._group.is_first and not (kind == "recovery" and self._saver.is_busy):
+        if self._group.is_first and self._saver.can_save(kind, step):
             self._save(kind, random_states)
 
     def _save(self, kind: CheckpointKind, random_states: Sequence[dict[str, torch.Tensor]]) -> None:
@@ -291,7 +290,7 @@ class Training:
         state = replace(self._state, scaler=scaler.state_dict() if scaler else None)
         taken = snapshot(state, self._model, self._optimizer, random_states)
         self._saver.save(taken, kind, {name: told[name] for name in METRICS if told.get(name) is not None})
-        self._saved_step, self._saved_at = state.step, self._around.clock()
+        self._saved_at = self._around.clock()
 
     def _stop(self) -> None:
         self._optimizer.clear()
@@ -299,10 +298,28 @@ class Training:
             self._state = replace(self._state, unreported=dataclasses.asdict(self._read_open()))
         self._phase("saving")
         random_states = self._group.collect(self._random_state)
-        if self._group.is_first and self._state.step != self._saved_step:
+        self._saver.hurry()
+        self._saver.wait()
+        if self._group.is_first and self._is_border_unsaved():
             self._save("recovery", random_states)
         self._saver.wait()
         self._report(Stopped(self._state.step))
+
+    def _is_border_unsaved(self) -> bool:
+        """Of the last step's border, only one without its evaluation is a recovery point; else it is the final one or none."""
+        is_final = self._state.step == self._spec.total_steps and self._state.unreported is None
+        return self._state.step != self._saver.kept_step and not is_final
+
+    def _await_last_save(self) -> None:
+        """Wait for the last checkpoint, also for room for it; leave when it cannot be kept before a stop."""
+        self._saver.wait(self._hurry_when_stopping)
+        if self._group.is_first and self._saver.kept_step != self._state.step:
+            raise StopAsked
+
+    def _hurry_when_stopping(self) -> None:
+        if self._around.is_stopping():
+            self._saver.hurry()
+        self._say_alive()
 
     def _due(self, step: int) -> CheckpointKind | None:
         if step == self._spec.total_steps:
@@ -326,6 +343,9 @@ class Training:
         """Look at the stop sign, between micro-batches, batches and tokens; in a long step, say that there is life."""
         if self._around.is_stopping():
             raise StopAsked
+        self._say_alive()
+
+    def _say_alive(self) -> None:
         self._looks += 1
         if self._around.clock() - self._said_at >= ALIVE_SECONDS:
             self._report(Alive(self._looks))
