@@ -1,8 +1,8 @@
 """Is there room for a checkpoint? What would be written comes in, a yes or a no goes out; what changes is told.
 
 A save needs the size of the checkpoint, or of the last one where that was larger, times `MARGIN`, beside what the operator
-keeps free. When there is less, saving pauses: one report says so, with the numbers and what to do. Training goes on, and the first
-save that finds room again tells that saving goes on. A disk that fills while a save writes counts as the same.
+keeps free. When there is less, saving pauses: one report says so, with the numbers and what to do. Training goes on, and the
+first save that finds room again tells that saving goes on. A disk that fills while a save writes counts as the same.
 
 The last save of a run that was told to stop cannot wait, so it may use what the operator keeps free.
 """
@@ -63,8 +63,8 @@ class Room:
         self._largest = max(self._largest, round(need / MARGIN))
         if not self.is_short:
             self.is_short = True
-            cause = (f"the worker's disk has {free:,} bytes free, and a checkpoint needs {need:,} beside the {self._min_free:,} "
-                     "that are kept free (HEADRACE_MIN_FREE_BYTES)")
+            cause = (f"the worker's disk has {free:,} bytes free, and a checkpoint needs {need:,} beside the "
+                     f"{self._min_free:,} that are kept free (HEADRACE_MIN_FREE_BYTES)")
             remedy = "delete files, checkpoints or old jobs, or give the disk more room"
             self._report(SavingPaused(step, "disk", cause, remedy, need_bytes=need, free_bytes=free,
                                       min_free_bytes=self._min_free))
