@@ -52,6 +52,15 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a training child; 0: one per core.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What train workers compute on.")
+    fair_share_half_life_seconds: float = Field(
+        14400.0, ge=60, description="After so long a device-second that a project used counts half in the order of the queue."
+    )
+    backfill_seconds: float = Field(
+        600.0, ge=0, description="How long smaller jobs may pass one that waits for devices, where its start is not foreseen."
+    )
+    preempt_after_seconds: float = Field(
+        60.0, ge=0, description="A run is left alone for so long before a job of higher priority may take its devices."
+    )
     max_queued_jobs: int = Field(1000, ge=1, description="Unfinished jobs that one project may have.")
     max_streams: int = Field(512, ge=1, description="Event streams open at once, in one API process.")
     keep_checkpoints: int = Field(3, ge=1, description="Recovery points and old attempts' checkpoints kept on disk per job.")

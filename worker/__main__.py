@@ -13,6 +13,7 @@ from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.errors import ConfigurationError
 from core.logs import configure_logs, get_log
+from core.scheduling.policy import Policy
 from core.settings import Settings, read_settings
 from core.signals.bell import Bell
 from core.signals.queue import QUEUES, Queue
@@ -90,7 +91,8 @@ def _upkeep(settings: Settings, ledger: Ledger, bell: Bell, rings: Queue, slots:
         Presence(ledger, who, lease_seconds=settings.lease_seconds, stop=stop),
         WakeUps(settings.bell_url, "upkeep", heard=heard, node=who.worker_id),
         Slots(desk, KINDS, holder=who.worker_id, count=slots, heard=heard),
-        Reaper(ledger, artifacts, reaping, holder=who.worker_id, lease_seconds=settings.lease_seconds, clock=system_clock),
+        Reaper(ledger, artifacts, reaping, holder=who.worker_id, lease_seconds=settings.lease_seconds, clock=system_clock,
+               policy=Policy.of(settings)),
     ):
         stop.wait()
 

@@ -15,6 +15,7 @@ from core.errors import LeaseLost
 from core.jobs import claims
 from core.jobs.models import Job
 from core.logs import get_log
+from core.scheduling.policy import DEFAULT, Policy
 from core.steering.repository import first_pending
 from worker.away import is_away
 
@@ -26,10 +27,11 @@ LOOK_SECONDS = 0.5
 class LeaseKeeper:
     """Holds one run's lease while it is open: `with LeaseKeeper(…) as keeper`."""
 
-    def __init__(self, ledger: Ledger, *, job_id: str, run_id: str, fence: int, lease_seconds: float) -> None:
+    def __init__(self, ledger: Ledger, *, job_id: str, run_id: str, fence: int, lease_seconds: float,
+                 policy: Policy = DEFAULT) -> None:
         self._ledger = ledger
         self._job_id, self._run_id, self._fence = job_id, run_id, fence
-        self._lease_seconds = lease_seconds
+        self._lease_seconds, self._policy = lease_seconds, policy
         self._renewed_at = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
@@ -61,7 +63,7 @@ class LeaseKeeper:
     def _look(self) -> None:
         if time.monotonic() - self._renewed_at >= self._lease_seconds / 3 - LOOK_SECONDS / 2:
             with self._ledger.write() as session:
-                claims.renew(session, self._run_id, self._fence, lease_seconds=self._lease_seconds)
+                claims.renew(session, self._run_id, self._fence, lease_seconds=self._lease_seconds, policy=self._policy)
             self._renewed_at = time.monotonic()
         with self._ledger.read() as session:
             job = session.get(Job, self._job_id)

@@ -26,6 +26,8 @@ from core.jobs import claims
 from core.jobs.models import IdempotencyKey, Job, Run
 from core.jobs.repository import holding_runs
 from core.logs import get_log
+from core.projects.usage import forget_use
+from core.scheduling.policy import DEFAULT, Policy
 from core.storage.artifacts import INCOMING, Artifacts
 from core.workers import service as workers
 from worker.away import is_away
@@ -41,6 +43,8 @@ FIRST_CLEAN_SECONDS = 60.0
 INCOMING_SECONDS = 24 * 3600.0
 WORKER_ROWS_DAYS = 7
 IDEMPOTENCY_HOURS = 24
+USE_DAYS = 400
+"""Longer than any period of a quota."""
 
 
 class Watch:
@@ -78,9 +82,9 @@ class Reaper:
     """A thread that reaps while it holds the role."""
 
     def __init__(self, ledger: Ledger, artifacts: Artifacts, rings: Rings, *, holder: str, lease_seconds: float,
-                 clock: Clock) -> None:
+                 clock: Clock, policy: Policy = DEFAULT) -> None:
         self._ledger, self._artifacts, self._rings = ledger, artifacts, rings
-        self._holder, self._lease_seconds, self._clock = holder, lease_seconds, clock
+        self._holder, self._lease_seconds, self._clock, self._policy = holder, lease_seconds, clock, policy
         self._watch = Watch(lease_seconds)
         self._cleaned_at = time.monotonic() - CLEAN_EVERY_SECONDS + FIRST_CLEAN_SECONDS
         self._stop = threading.Event()
@@ -125,7 +129,7 @@ class Reaper:
             holding = {run.id: run.renewals for run in holding_runs(session)}
         for run_id, renewals in self._watch.look(holding, now).items():
             with self._ledger.write() as session:
-                claims.end_lapsed(session, run_id, renewals)
+                claims.end_lapsed(session, run_id, renewals, policy=self._policy)
                 run = session.get_one(Run, run_id)
                 job_id, outcome = run.job_id, run.outcome
             if outcome is not None:
@@ -147,6 +151,7 @@ class Reaper:
             files.expire_files(session, now=now)
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(hours=IDEMPOTENCY_HOURS)))
             workers.forget_stopped(session, before=now - timedelta(days=WORKER_ROWS_DAYS))
+            forget_use(session, before=now - timedelta(days=USE_DAYS))
             left = left_behind(session, now=now)
         free(self._ledger, self._artifacts, left)
         drop_old_incoming(self._artifacts.root / INCOMING, now)

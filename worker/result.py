@@ -18,13 +18,15 @@ from core.files import service as files
 from core.jobs import claims
 from core.jobs.models import Run
 from core.jobs.results import result_csv, result_name
+from core.scheduling.policy import DEFAULT, Policy
 from core.storage.artifacts import Artifacts, file_key
 from worker.outcome import Outcome, told
 
 PURPOSE = "fine-tune-results"
 
 
-def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, file_id: str, now: datetime) -> None:
+def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, file_id: str, now: datetime,
+           policy: Policy = DEFAULT) -> None:
     """End a run whose child is dead. Raise LeaseLost when it was ended by another. Safe to repeat with the same `file_id`."""
     outcome = checked(ledger, run, outcome)
     written = write_result(ledger, artifacts, run.job_id, file_id) if outcome.kind == "succeeded" else None
@@ -35,7 +37,7 @@ def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, 
                 files.record_file(session, project_id=job.project_id, file_id=file_id, filename=result_name(job.id),
                                   purpose=PURPOSE, bytes=written[0], sha256=written[1], storage_key=file_key(file_id), now=now)
             job = claims.settle(session, run.id, run.fence, outcome.kind, failure=outcome.failure, error=outcome.error,
-                                result_file_id=file_id if written is not None else None)
+                                result_file_id=file_id if written is not None else None, policy=policy)
             dropped = checkpoints.prune(session, job, now=now)
     except Exception:
         if written is not None and not _is_recorded(ledger, file_id):

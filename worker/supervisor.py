@@ -39,6 +39,7 @@ from core.jobs import claims
 from core.jobs.claims import Claim
 from core.jobs.stream_spec import options_of
 from core.logs import get_log
+from core.scheduling.policy import Policy
 from core.settings import Settings
 from core.steering.service import place_pending
 from core.storage.artifacts import Artifacts
@@ -125,7 +126,9 @@ class Supervisor:
         """Run the child to its end and settle the run. Never raises for what happens to the run: it is settled, or lost."""
         self._log.info("run.claimed")
         self._place.ring(self._job.id)
-        with LeaseKeeper(self._place.ledger, **self._names, lease_seconds=self._place.settings.lease_seconds) as keeper:
+        settings = self._place.settings
+        with LeaseKeeper(self._place.ledger, **self._names, lease_seconds=settings.lease_seconds, policy=Policy.of(settings)
+                         ) as keeper:
             try:
                 outcome = self._outcome(keeper)
                 if outcome is None or keeper.is_lost:
@@ -299,9 +302,9 @@ class Supervisor:
                 scribe.note(report)
 
     def _settle(self, outcome: Outcome) -> None:
-        place, file_id = self._place, new_id("file")
-        insist(lambda: settle(place.ledger, place.artifacts, self._run, outcome, file_id=file_id, now=place.clock()),
-               until=place.stop, grace_seconds=SETTLE_SECONDS)
+        place, file_id, policy = self._place, new_id("file"), Policy.of(self._place.settings)
+        insist(lambda: settle(place.ledger, place.artifacts, self._run, outcome, file_id=file_id, now=place.clock(),
+                              policy=policy), until=place.stop, grace_seconds=SETTLE_SECONDS)
         self._log.info("run.settled", outcome=outcome.kind, cause=(outcome.error or {}).get("message"))
 
 

@@ -52,7 +52,7 @@ def create(
             lock_project(session, tenant.project_id)
             twin = find_twin(session, tenant.project_id, spec, now=now)
         job = twin or submit(session, tenant.project_id, spec, now=now, max_unfinished=parts.settings.max_queued_jobs,
-                             idempotency=repeated)
+                             idempotency=repeated, key_id=tenant.key_id)
         told = JobObject.of(job, tenant.organization_id)
     parts.wake_workers("upkeep")
     return told

@@ -10,13 +10,14 @@ from core.files.models import StoredFile
 from core.jobs.models import IdempotencyKey, Job, Run
 from core.lineage.models import StepRows
 from core.models.models import Model
-from core.projects.models import ApiKey, Project
+from core.projects.models import ApiKey, DeviceUse, Project, RecentUse
 from core.steering.models import MixtureChange
 from core.workers.models import RoleLease, Worker
 
 metadata = Base.metadata
 
 __all__ = [
-    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetShard", "DatasetVersion", "Device", "Event", "IdempotencyKey", "Job",
-    "MixtureChange", "Model", "Project", "RoleLease", "Run", "StepRows", "StoredFile", "Worker", "metadata",
+    "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetShard", "DatasetVersion", "Device", "DeviceUse", "Event",
+    "IdempotencyKey", "Job", "MixtureChange", "Model", "Project", "RecentUse", "RoleLease", "Run", "StepRows", "StoredFile",
+    "Worker", "metadata",
 ]

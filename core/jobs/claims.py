@@ -28,6 +28,8 @@ from core.jobs.models import Job, Run
 from core.jobs.moves import move
 from core.jobs.repository import holding_runs, lock_job, lock_run, next_queued
 from core.projects.models import Project
+from core.projects.usage import note_use
+from core.scheduling.policy import DEFAULT, Policy
 from core.storage.artifacts import run_key
 
 
@@ -64,13 +66,18 @@ def claim_next(session: Session, *, worker_id: str, host: str, devices: Sequence
     return Claim(job, run)
 
 
-def renew(session: Session, run_id: str, fence: int, *, lease_seconds: float, now: datetime | None = None) -> None:
-    """Extend a lease; raise LeaseLost when the run was ended."""
-    until = (now or database_now(session)) + timedelta(seconds=lease_seconds)
-    mine = (Run.id == run_id, Run.fence == fence, Run.state == "holding")
-    query = update(Run).where(*mine).values(lease_until=until, renewals=Run.renewals + 1).returning(Run.id)
-    if session.execute(query, execution_options={"synchronize_session": False}).first() is None:
+def renew(session: Session, run_id: str, fence: int, *, lease_seconds: float, now: datetime | None = None,
+          policy: Policy = DEFAULT) -> None:
+    """Extend a lease, and count the use of its devices so far; raise LeaseLost when the run was ended.
+
+    The run's row alone is locked, and written once: PostgreSQL checks the foreign key of a row that a transaction writes
+    again, and would wait for the job's row, which others lock first."""
+    run = lock_run(session, run_id)
+    if run is None or run.fence != fence or run.state != "holding":
         raise _lost(run_id, fence)
+    now = now or database_now(session)
+    run.lease_until, run.renewals = now + timedelta(seconds=lease_seconds), run.renewals + 1
+    _note_use(session, run, until=now, policy=policy)
 
 
 def hold(session: Session, run_id: str, fence: int) -> tuple[Job, Run]:
@@ -92,15 +99,20 @@ def note_phase(session: Session, run_id: str, fence: int, phase: str) -> Job:
 
 
 def settle(session: Session, run_id: str, fence: int, outcome: Outcome, *, failure: str | None = None,
-           error: dict[str, Any] | None = None, result_file_id: str | None = None, now: datetime | None = None) -> Job:
+           error: dict[str, Any] | None = None, result_file_id: str | None = None, now: datetime | None = None,
+           policy: Policy = DEFAULT) -> Job:
     """End a run whose child is dead, and move its job on. Raise LeaseLost when the run was ended by another.
 
     `failure` (user, memory, infrastructure) tells whose fault a failed run is; `error` is {code, message, param}."""
     job, run = hold(session, run_id, fence)
-    return _end(session, job, run, Ending(outcome, failure, error, result_file_id), now=now or database_now(session))
+    now = now or database_now(session)
+    job = _end(session, job, run, Ending(outcome, failure, error, result_file_id), now=now)
+    _note_use(session, run, until=now, policy=policy)
+    return job
 
 
-def end_lapsed(session: Session, run_id: str, renewals_seen: int, *, now: datetime | None = None) -> bool:
+def end_lapsed(session: Session, run_id: str, renewals_seen: int, *, now: datetime | None = None, policy: Policy = DEFAULT
+               ) -> bool:
     """End a run that its watcher saw unrenewed for a whole lease; False when it was renewed or ended meanwhile."""
     now = now or database_now(session)
     job_id = session.scalar(select(Run.job_id).where(Run.id == run_id))
@@ -109,27 +121,30 @@ def end_lapsed(session: Session, run_id: str, renewals_seen: int, *, now: dateti
     if job is None or run is None or run.state != "holding" or run.renewals != renewals_seen or run.lease_until > now:
         return False
     _end(session, job, run, Ending("lost", "infrastructure", _gone("its lease was not renewed")), now=now)
+    _note_use(session, run, until=run.lease_until, policy=policy)
     return True
 
 
-def end_worker(session: Session, worker_id: str, *, now: datetime | None = None) -> list[str]:
+def end_worker(session: Session, worker_id: str, *, now: datetime | None = None, policy: Policy = DEFAULT) -> list[str]:
     """End all that a worker held that was seen dead, at once; give the jobs that wait again."""
     now = now or database_now(session)
-    ended: list[str] = []
+    ended: list[Run] = []
     for run_id, job_id in sorted((run.id, run.job_id) for run in holding_runs(session, worker_id)):
         job, run = lock_job(session, job_id), lock_run(session, run_id)
         if job is None or run is None or run.state != "holding":
             continue
         _end(session, job, run, Ending("lost", "infrastructure", _gone("its worker ended")), now=now)
-        ended.append(job.id)
-    return ended
+        ended.append(run)
+    for run in ended:  # the rows of use are locked last, behind every job and run
+        _note_use(session, run, until=min(now, run.lease_until), policy=policy)
+    return [run.job_id for run in ended]
 
 
 def _new_run(job: Job, *, worker_id: str, host: str, lease_seconds: float, now: datetime) -> Run:
     run_id, fence = new_id("run"), job.fence + 1
     return Run(id=run_id, job_id=job.id, attempt=job.attempts + 1, fence=fence, worker_id=worker_id, host=host, state="holding",
                lease_until=now + timedelta(seconds=lease_seconds), renewals=0, folder_key=run_key(job.id, fence, run_id),
-               last_step=job.step, started_at=now)
+               last_step=job.step, devices=job.devices, started_at=now, noted_until=now)
 
 
 def _end(session: Session, job: Job, run: Run, ending: Ending, *, now: datetime) -> Job:
@@ -137,6 +152,16 @@ def _end(session: Session, job: Job, run: Run, ending: Ending, *, now: datetime)
     session.flush()
     devices_service.release(session, run.id)
     return settle_job(session, job, run, ending, now=now)
+
+
+def _note_use(session: Session, run: Run, *, until: datetime, policy: Policy) -> None:
+    """Count what a run held since it was counted last; the run's row is locked."""
+    since = run.noted_until or until
+    run.noted_until = max(since, until)
+    session.flush()
+    project_id, key_id = session.execute(select(Job.project_id, Job.key_id).where(Job.id == run.job_id)).one()
+    note_use(session, project_id, key_id=key_id, devices=run.devices, since=since, until=until,
+             half_life_seconds=policy.half_life_seconds)
 
 
 def _gone(reason: str) -> dict[str, Any]:

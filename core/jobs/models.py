@@ -18,13 +18,16 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_project_id_created_at_id", "project_id", "created_at", "id"),
         Index("ix_jobs_state_priority_queued_at", "state", "priority", "queued_at"),
+        Index("ix_jobs_waiting", "state", "project_id", "priority", "queued_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    key_id: Mapped[str | None]
+    """The API key that it was submitted with; None where that is not known."""
     state: Mapped[str]
     wanted: Mapped[str | None]
-    """A mark for the supervisor of a running job: cancel or pause; None when it may go on."""
+    """A mark for the supervisor of a running job: cancel, pause or preempt; None when it may go on."""
     spec: Mapped[dict[str, Any]]
     """The JobSpec as it was sent."""
     spec_version: Mapped[int]
@@ -33,6 +36,8 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(default=0)
     devices: Mapped[int] = mapped_column(default=1, server_default="1")
     """How many devices of one host a run of it holds."""
+    memory_bytes: Mapped[int | None]
+    """What it needs of each of its devices; None where that is not known, and any device will do."""
     training_file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"), index=True)
     validation_file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
     sources: Mapped[list[Any]]
@@ -70,6 +75,14 @@ class Job(Base):
     """Attempts since the last progress that ended badly; the third ends the job."""
     not_before: Mapped[datetime | None]
     """Growing wait after a bad end."""
+    blocked_at: Mapped[datetime | None]
+    """Since when it is its turn and too few devices are free for it; None before, and from its claim on."""
+    held_host: Mapped[str | None]
+    """The host whose devices are kept for it while it is blocked."""
+    promised_at: Mapped[datetime | None]
+    """When, as it was foreseen when it was first blocked, enough devices of that host are free; None where that was unknown."""
+    preemptions: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How often a run of it made room for a job of higher priority."""
 
 
 class Run(Base):
@@ -97,10 +110,14 @@ class Run(Base):
     """The run's folder under the storage root; holds the fence in its name."""
     from_step: Mapped[int] = mapped_column(default=0)
     last_step: Mapped[int] = mapped_column(default=0)
+    devices: Mapped[int] = mapped_column(default=1, server_default="1")
+    """How many devices it holds, or held."""
     started_at: Mapped[datetime]
+    noted_until: Mapped[datetime | None]
+    """Up to when its use of devices is counted (`core/projects/usage.py`); None for runs from before there was a count."""
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
-    """succeeded, failed, cancelled, paused, handed_back, interrupted or lost."""
+    """succeeded, failed, cancelled, paused, preempted, handed_back, interrupted or lost."""
     error: Mapped[dict[str, Any] | None]
 
 

@@ -38,8 +38,9 @@ SEED_BELOW = 2**31
 
 
 def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, max_unfinished: int,
-           idempotency: tuple[str, str] | None = None) -> Job:
-    """Take a job in, in state validating_files. `idempotency` is the client's key and the digest of its request.
+           idempotency: tuple[str, str] | None = None, key_id: str | None = None) -> Job:
+    """Take a job in, in state validating_files. `idempotency` is the client's key and the digest of its request, `key_id` the
+    API key that asks.
 
     Raises NotFound or InvalidValue for what the spec names and is not there, LimitReached for too many unfinished jobs."""
     lock_project(session, project_id)
@@ -48,7 +49,7 @@ def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, m
         return repeated
     _check_limit(session, project_id, max_unfinished)
     resolve_base(session, project_id, spec.model)
-    job = _add_job(session, project_id, spec, now=now)
+    job = _add_job(session, project_id, spec, key_id=key_id, now=now)
     plan_mixture(session, job, spec.mixture_schedule or (), now=now)
     append_message(session, job, code="job.created", message=f"Created fine-tuning job: {job.id}", now=now)
     append_message(session, job, code="job.validating", message="Checking the data and making the plan", now=now)
@@ -94,9 +95,10 @@ def _check_limit(session: Session, project_id: str, max_unfinished: int) -> None
                            "wait for some to end or cancel them", code="too_many_jobs", retry_after_seconds=30.0)
 
 
-def _add_job(session: Session, project_id: str, spec: JobSpec, *, now: datetime) -> Job:
+def _add_job(session: Session, project_id: str, spec: JobSpec, *, key_id: str | None, now: datetime) -> Job:
     job = Job(
-        id=new_id("job"), project_id=project_id, state="validating_files", spec=spec_json(spec), spec_version=SPEC_VERSION,
+        id=new_id("job"), project_id=project_id, key_id=key_id, state="validating_files", spec=spec_json(spec),
+        spec_version=SPEC_VERSION,
         model=spec.model, seed=secrets.randbelow(SEED_BELOW) if spec.seed is None else spec.seed, priority=spec.priority or 0,
         devices=spec.options.devices if spec.options else 1,
         training_file_id=spec.training_file, validation_file_id=spec.validation_file,

@@ -1,10 +1,10 @@
-"""Tenants and their keys."""
+"""Tenants, their keys, and what they used."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import Double, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db.base import Base
@@ -21,7 +21,11 @@ class Project(Base):
     """Shown to clients as `organization_id`; one of its own for each project."""
     created_at: Mapped[datetime]
     served_at: Mapped[datetime | None]
-    """When a job of the project was last claimed: among equal priorities the project served longest ago goes first."""
+    """When a job of the project was last claimed."""
+    weight: Mapped[float] = mapped_column(Double, default=1.0, server_default="1")
+    """Its shares of the devices: among equal priorities the project with the least recent use per share goes first."""
+    max_priority: Mapped[int] = mapped_column(default=100, server_default="100")
+    """The highest priority that its jobs may ask for."""
 
 
 class ApiKey(Base):
@@ -41,3 +45,27 @@ class ApiKey(Base):
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class DeviceUse(Base):
+    """Device-seconds that a project's runs held within one bucket of time, by the key that submitted them."""
+
+    __tablename__ = "device_use"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    begins_at: Mapped[datetime] = mapped_column(primary_key=True)
+    """Start of the bucket: a multiple of `usage.BUCKET_SECONDS` since 1970."""
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    """Empty where the key is not known."""
+    device_seconds: Mapped[float] = mapped_column(Double)
+
+
+class RecentUse(Base):
+    """A project's device-seconds, each halved with every half-life that has passed since it was used."""
+
+    __tablename__ = "recent_use"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    device_seconds: Mapped[float] = mapped_column(Double)
+    """As of `noted_at`."""
+    noted_at: Mapped[datetime]
