@@ -53,7 +53,7 @@ JOB = {
     "validation_split": 0.08,
     "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 8}}},
     "lora": {"r": 8},
-    "options": {"learning_rate": 2e-3, "eval_every_steps": 4, "sample_prompts": PROMPTS, "sample_max_tokens": 40},
+    "options": {"learning_rate": 2e-3, "eval_every_steps": 7, "sample_prompts": PROMPTS, "sample_max_tokens": 40},
 }
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0

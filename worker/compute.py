@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 from sqlalchemy.orm import Session
 
-from core.devices.discovery import Capability, capability_of
+from core.devices.discovery import Capability, capability_of, cpu_multiplies_bf16
 from core.devices.models import Device
 from core.jobs.memory import ModelShape, micro_batch_tokens
 from core.jobs.models import Job
@@ -59,12 +59,12 @@ def compute_for(session: Session, job: Job, devices: Sequence[Device], *, settin
 
 
 def compute_of(devices: Sequence[Device], settings: Settings, options: TrainingOptions, *, shape: ModelShape | None = None,
-               r: int = 16) -> Compute:
-    """Choose from the devices alone: one rank for each of them."""
+               r: int = 16, has_bf16: bool | None = None) -> Compute:
+    """Choose from the devices alone: one rank for each of them. `has_bf16` tells what the CPU multiplies; it is asked."""
     ranks = max(1, len(devices))
     threads = own_threads(settings.threads or len(os.sched_getaffinity(0)), ranks)
     gpus = [d for d in devices if d.kind == "cuda"]
-    chosen = choose(options.precision, _abilities(gpus))
+    chosen = choose(options.precision, _abilities(gpus), has_bf16=cpu_multiplies_bf16() if has_bf16 is None else has_bf16)
     told = chosen.sentence() + (f"; {ranks} ranks share the rows of each step" if ranks > 1 else "")
     if not gpus:
         return Compute("cpu", chosen.dtype, CPU_MICRO_BATCH_TOKENS, threads, None, ranks, told)
@@ -82,7 +82,7 @@ def as_before(session: Session, job: Job, compute: Compute, devices: Sequence[De
             ranks, threads = told.get("ranks", 1), told["threads"]
         except (OSError, orjson.JSONDecodeError, KeyError):
             continue
-        if device == compute.device and dtype in can_multiply(_abilities(devices)):
+        if device == compute.device and dtype in can_multiply(_abilities(devices), has_bf16=cpu_multiplies_bf16()):
             is_same = ranks == compute.ranks
             return replace(compute, dtype=dtype, micro_batch_tokens=min(tokens, compute.micro_batch_tokens),
                            threads=threads if is_same else compute.threads, chosen="" if is_same else compute.chosen)

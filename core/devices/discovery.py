@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 from core.devices.service import FoundDevice
@@ -14,6 +16,8 @@ from core.errors import ConfigurationError
 Wanted = Literal["auto", "cpu", "cuda"]
 Capability = tuple[int, int]
 """What an NVIDIA GPU can do, as CUDA numbers it: (8, 0) is the A100."""
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""As Linux names them: the first two on x86, the last on ARM."""
 
 
 def find_devices(wanted: Wanted) -> list[FoundDevice]:
@@ -50,6 +54,16 @@ def capability_of(ordinal: int) -> Capability | None:
         except Exception:  # no driver, no such GPU, a driver too old to know: all mean that nothing is known
             return None
         return int(major), int(minor)
+
+
+def cpu_multiplies_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Ask the kernel whether this host's CPU has instructions for products of bfloat16."""
+    with contextlib.suppress(OSError), open(cpuinfo) as file:
+        for line in file:
+            name, _, told = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                return not BF16_FLAGS.isdisjoint(told.split())
+    return False
 
 
 def visible(setting: str | None, count: int, uuid_of: Callable[[int], str]) -> list[int]:

@@ -90,7 +90,7 @@ def train(spec: RunSpec, *, report: Callable[[Line], None], is_stopping: Callabl
     """Do what `worker.run` does, in this process, on batches made by hand."""
     where = Path(spec.resume_from) if spec.resume_from else None
     state = read_state(where, ORIGIN) if where else State()
-    device = open_device("cpu", "fp32", threads=1, seed=spec.seed)
+    device = open_device("cpu", spec.dtype, threads=1, seed=spec.seed)
     model = build_model(Path(spec.base_model), device=device, lora=spec.lora, base_model_name=spec.base_model_name,
                         gradient_checkpointing=spec.gradient_checkpointing)
     optimizer = build_optimizer(model.parameters, spec.optimizer, total_steps=spec.total_steps)

@@ -42,15 +42,16 @@ def test_each_device_has_a_rank_and_they_share_the_threads() -> None:
     assert compute.chosen.endswith("3 ranks share the rows of each step")
 
 
-def test_a_cpu_computes_in_full_precision() -> None:
-    compute = compute_of([a_device("cpu", 0)], Settings(threads=2), AUTO)
-    assert (compute.device, compute.dtype, compute.visible) == ("cpu", "fp32", None)
-    assert compute.chosen.startswith("Training computes in fp32 (float32): a CPU")
+@pytest.mark.parametrize(("has_bf16", "dtype"), [(False, "fp32"), (True, "bf16")])
+def test_a_cpu_computes_in_what_it_has_instructions_for(has_bf16: bool, dtype: str) -> None:
+    compute = compute_of([a_device("cpu", 0)], Settings(threads=2), AUTO, has_bf16=has_bf16)
+    assert (compute.device, compute.dtype, compute.visible) == ("cpu", dtype, None)
+    assert compute.chosen.startswith(f"Training computes in {dtype}")
 
 
 def test_a_cpu_that_is_asked_for_bf16_refuses_in_words() -> None:
     with pytest.raises(RunRejected, match=r"options\.precision is 'bf16', and the CPU of this worker does not multiply it"):
-        compute_of([a_device("cpu", 0)], Settings(threads=2), TrainingOptions(precision="bf16"))
+        compute_of([a_device("cpu", 0)], Settings(threads=2), TrainingOptions(precision="bf16"), has_bf16=False)
 
 
 def test_a_smaller_card_gets_a_smaller_micro_batch() -> None:

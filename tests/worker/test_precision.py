@@ -21,7 +21,7 @@ def test_what_all_devices_multiply_the_best_first(gpus: Gpus, expected: list[str
 
 
 @pytest.mark.parametrize(("gpus", "words"), [
-    ([], "Training computes in fp32 (float32): a CPU multiplies it at full speed"),
+    ([], "Training computes in fp32 (float32): this CPU multiplies the shorter kinds only by detours"),
     ([A100], "Training computes in bf16 (bfloat16): A100 has compute capability 8.0 and multiplies it"),
     ([A100, T4], "fp16 (float16 with a loss scaler): T4 has compute capability 7.5, and bf16 begins at 8.0"),
     ([P40], "fp32 (float32): P40 has compute capability 6.1, and bf16 begins at 8.0 and fast fp16 at 7.0"),
@@ -29,6 +29,12 @@ def test_what_all_devices_multiply_the_best_first(gpus: Gpus, expected: list[str
 ])
 def test_the_choice_is_told_with_its_reason(gpus: Gpus, words: str) -> None:
     assert words in choose("auto", gpus).sentence()
+
+
+def test_a_cpu_with_instructions_for_bf16_takes_it_unless_fp32_is_asked_for() -> None:
+    assert can_multiply([], has_bf16=True) == ["bf16", "fp32"]
+    assert choose("auto", [], has_bf16=True).sentence().endswith("in bf16 (bfloat16): this CPU has instructions for it")
+    assert choose("fp32", [], has_bf16=True).dtype == "fp32"
 
 
 def test_what_is_asked_for_is_taken_where_it_is_there() -> None:

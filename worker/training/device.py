@@ -1,8 +1,8 @@
 """The device a run computes on: placement, precision, determinism, random state, and what memory it holds.
 
-On a CPU everything is fp32, also where a base model's files or a spec say less, and deterministic: the same spec and seed give
-the same bytes. On CUDA the base weights are kept in bf16 (or fp16) and computed under autocast, while the adapter stays fp32;
-fp16 trains with a loss scaler. Of several ranks on one host each has the GPU of its number, and draws of its own.
+A CPU is deterministic: the same spec and seed give the same bytes. Below fp32 (bf16; on CUDA fp16 too) base weights are kept
+so and computed under autocast, while the adapter stays fp32; fp16 trains with a loss scaler. Of several ranks on one host each
+has the GPU of its number, and draws of its own.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def open_device(name: str, dtype: str, *, threads: int, seed: int, rank: int = 0
     place = torch.device(name, rank) if name == "cuda" else torch.device(name)
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    device = Device(place, DTYPES[dtype] if place.type == "cuda" else torch.float32, Transfer(place))
+    is_lacking = place.type == "cpu" and dtype == "fp16"
+    device = Device(place, torch.float32 if is_lacking else DTYPES[dtype], Transfer(place))
     if not device.is_cuda:
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

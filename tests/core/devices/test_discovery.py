@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from core.devices.discovery import find_cpu, find_devices, find_gpus, visible
+from core.devices.discovery import cpu_multiplies_bf16, find_cpu, find_devices, find_gpus, visible
 from core.errors import ConfigurationError
 
 UUIDS = ["GPU-aaaa", "GPU-bbbb", "GPU-cccc"]
@@ -23,6 +25,16 @@ def test_the_cpu_is_one_device_with_its_memory() -> None:
     cpu = find_cpu()
     assert (cpu.kind, cpu.ordinal) == ("cpu", 0)
     assert cpu.memory_bytes > 1 << 28
+
+
+@pytest.mark.parametrize(("told", "expected"), [
+    ("flags\t\t: fpu avx512f avx512_bf16\n", True), ("flags\t\t: fpu avx512f amx_bf16 amx_tile\n", True),
+    ("Features\t: fp asimd bf16 i8mm\n", True), ("flags\t\t: fpu avx2\nbugs\t\t: bf16\n", False), ("", False),
+])
+def test_the_kernel_tells_whether_a_cpu_multiplies_bf16(told: str, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{told}")
+    assert cpu_multiplies_bf16(tmp_path / "cpuinfo") is expected
+    assert not cpu_multiplies_bf16(tmp_path / "missing")
 
 
 def test_cpu_that_was_asked_for_is_all_there_is() -> None:

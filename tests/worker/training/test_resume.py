@@ -125,3 +125,14 @@ def _let_writers_end() -> None:
     for thread in threading.enumerate():
         if thread.name == "checkpoint-writer":
             thread.join()
+
+
+@pytest.mark.parametrize("micro_batches", [3, 8])
+def test_a_stop_leaves_no_trace_in_bf16_either(micro_batches: int, tmp_path: Path) -> None:
+    whole, heard = [], []
+    train(run_spec(tmp_path / "whole", dtype="bf16"), report=whole.append)
+    is_stopping, before = stop_after(micro_batches)
+    train(run_spec(tmp_path / "again", dtype="bf16"), report=heard.append, is_stopping=is_stopping, before_micro_batch=before)
+    train(run_spec(tmp_path / "again", dtype="bf16", resume_from=newest(heard)), report=heard.append)
+    assert isinstance(heard[-1], Finished)
+    assert (adapter(newest(heard)), figures(heard)) == (adapter(newest(whole)), figures(whole))

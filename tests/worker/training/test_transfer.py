@@ -62,9 +62,9 @@ def test_the_next_copy_has_begun_before_a_micro_batch_is_given() -> None:
     assert seen == [[0, 1], [0, 1, 2], [0, 1, 2]]
 
 
-def test_a_cpu_computes_in_full_precision_whatever_a_spec_says() -> None:
-    device = open_device("cpu", "bf16", threads=1, seed=1)
-    assert (device.dtype, device.dtype_name) == (torch.float32, "fp32")
+@pytest.mark.parametrize(("told", "kept"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float32)])
+def test_a_cpu_computes_as_its_spec_says_but_never_in_fp16(told: str, kept: torch.dtype) -> None:
+    assert open_device("cpu", told, threads=1, seed=1).dtype is kept
 
 
 def test_ranks_draw_different_numbers_and_the_same_again() -> None:
