@@ -36,7 +36,7 @@ class LeaseKeeper:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
         self.wanted: str | None = None
-        """cancel or pause, as the row says; None when the run may go on."""
+        """cancel, pause or preempt, as the row says; None when the run may go on."""
         self.pending: int | None = None
         """Number of the change of the mixture that waits for its step; None when none does."""
         self.is_lost = False

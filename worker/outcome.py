@@ -13,9 +13,12 @@ from typing import Any, Literal
 
 from worker.reports import Failed, FailureKind, Finished, Line, Stopped
 
-Kind = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "interrupted"]
-Ending = Literal["cancel", "pause", "shutdown", "stalled", "overtime"]
+Kind = Literal["succeeded", "failed", "cancelled", "paused", "preempted", "handed_back", "interrupted"]
+Ending = Literal["cancel", "pause", "preempt", "shutdown", "stalled", "overtime"]
 """Why the supervisor asked the child to end."""
+
+SAVES_FIRST: dict[Ending, Kind] = {"pause": "paused", "preempt": "preempted", "shutdown": "handed_back"}
+"""Endings at which the child saves its last border, and what becomes of its run."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,10 @@ def decide(*, ending: Ending | None, last: Line | None, exit_code: int, last_lin
         return Outcome("cancelled")
     if isinstance(last, Finished):
         return Outcome("succeeded")
-    if isinstance(last, Failed) and (last.failure != "infrastructure" or ending not in ("pause", "shutdown")):
+    if isinstance(last, Failed) and (last.failure != "infrastructure" or ending not in SAVES_FIRST):
         return Outcome("failed", told(last.code, last.message, last.param), last.failure)
-    if ending in ("pause", "shutdown"):
-        return Outcome("paused" if ending == "pause" else "handed_back")
+    if ending in SAVES_FIRST:
+        return Outcome(SAVES_FIRST[ending])
     if ending == "overtime":
         return Outcome("failed", told("run_time_exceeded", (
             f"the run was not done after the {max_run_seconds} seconds that options.max_run_seconds allows; raise it, or "

@@ -1,4 +1,4 @@
-"""The reaper: ends what nobody renews, and rings for what nobody heard.
+"""The reaper: ends what nobody renews, makes room for what comes first, and rings for what nobody heard.
 
 One process holds the role at a time, under a lease of its own. A run's lease is ended only if this reaper has itself seen the
 row stand still for a whole lease, look after look, with the ledger answering each time: a reaper that slept, or whose ledger
@@ -27,6 +27,7 @@ from core.jobs.models import IdempotencyKey, Job, Run
 from core.jobs.repository import holding_runs
 from core.logs import get_log
 from core.projects.usage import forget_use
+from core.scheduling import service as scheduling
 from core.scheduling.policy import DEFAULT, Policy
 from core.storage.artifacts import INCOMING, Artifacts
 from core.workers import service as workers
@@ -118,6 +119,7 @@ class Reaper:
         if not holds:
             return self._watch.forget()
         self._end_lapsed(now)
+        self._make_room()
         self._ring_for_queued()
         if now - self._cleaned_at >= CLEAN_EVERY_SECONDS:
             self._cleaned_at = now
@@ -135,6 +137,17 @@ class Reaper:
             if outcome is not None:
                 log.warning("run.lapsed", run_id=run_id, job_id=job_id, outcome=outcome)
                 self._rings.job(job_id)
+
+    def _make_room(self) -> None:
+        """Tell runs to make room for jobs of higher priority."""
+        with self._ledger.read() as session:
+            if not scheduling.is_any_higher(session):
+                return
+        with self._ledger.write() as session:
+            told = scheduling.preempt(session, now=database_now(session), policy=self._policy)
+        for job_id in told:
+            log.info("run.preempting", job_id=job_id)
+            self._rings.job(job_id)
 
     def _ring_for_queued(self) -> None:
         """Wake the train workers when jobs are due and no wake-up waits: theirs may have been lost with Redis."""

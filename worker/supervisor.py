@@ -7,7 +7,7 @@ leave what they learn where the loop looks.
 | why it ends | how the child is ended | what becomes of the run |
 | --- | --- | --- |
 | cancel | asked, TERM after 0.5 s, KILL after 2 s | cancelled |
-| pause, shutdown | asked to save its last border; KILL if it takes too long | paused, handed back |
+| pause, preempt, shutdown | asked to save its last border; KILL if it takes too long | paused, preempted, handed back |
 | stalled, out of its time | KILL | interrupted, failed |
 | lease lost | KILL | nothing is written |
 | a report that cannot be written | KILL | interrupted |
@@ -75,6 +75,7 @@ class Patience:
 PATIENCE: dict[Ending, Patience] = {
     "cancel": Patience(0.5, 2.0),
     "pause": Patience(60.0, 65.0),
+    "preempt": Patience(60.0, 65.0),
     "shutdown": Patience(13.0, 14.0),  # with what settling takes, within the grace that `headrace serve` gives
     "stalled": Patience(0.0, 0.0),
     "overtime": Patience(20.0, 22.0),
@@ -249,6 +250,8 @@ class Supervisor:
             return "shutdown"
         if keeper.wanted == "pause":
             return "pause"
+        if keeper.wanted == "preempt":
+            return "preempt"
         if now - heard_at > self._place.settings.stall_seconds:
             return "stalled"
         limit = self._max_run_seconds

@@ -26,10 +26,12 @@ from core.ids import new_id
 from core.jobs.endings import Ending, Outcome, settle_job
 from core.jobs.models import Job, Run
 from core.jobs.moves import move
-from core.jobs.repository import holding_runs, lock_job, lock_run, next_queued
+from core.jobs.repository import holding_runs, lock_job, lock_run
 from core.projects.models import Project
 from core.projects.usage import note_use
 from core.scheduling.policy import DEFAULT, Policy
+from core.scheduling.reading import Asking
+from core.scheduling.service import choose_next, note_blocked, one_at_a_time
 from core.storage.artifacts import run_key
 
 
@@ -42,27 +44,39 @@ class Claim:
 
 
 def claim_next(session: Session, *, worker_id: str, host: str, devices: Sequence[str], lease_seconds: float,
-               of: int | None = None, now: datetime | None = None) -> Claim | None:
-    """Claim the job that is due next, with as many of the free `devices` (ids) as it asks for: all it needs, or none.
+               of: int | None = None, now: datetime | None = None, policy: Policy = DEFAULT) -> Claim | None:
+    """Claim the job whose turn it is on this host, with as many of the free `devices` (ids) as it asks for: all, or none.
 
-    `of` is how many the host has in all, as many as are free unless told. None when nothing is due that this host could ever
-    run, and while too few devices are free for the job whose turn it is: it is not overtaken, so that jobs of one device
-    cannot keep one of several waiting for ever. A host without a device of record takes jobs of one, and leases none.
-    """
+    `of` is how many devices the host has in all, as many as are free unless told. None when nothing is due that may start here
+    now: jobs that wait for several devices are noted as such, and room is kept for them (`core/scheduling/choosing.py`). A host
+    without a device of record takes jobs of one, and leases none. Claims are made one after another, on all hosts together."""
     now = now or database_now(session)
-    of = len(devices) if of is None else of
-    job = next_queued(session, now, most_devices=max(1, of))
-    if job is None or len(devices) < job.devices <= of:
-        return None
+    one_at_a_time(session)
+    asking = Asking(host, tuple(devices), len(devices) if of is None else of)
+    tried: frozenset[str] = frozenset()
+    while True:
+        choice = choose_next(session, asking, now=now, policy=policy, without=tried)
+        note_blocked(session, choice.blocked, now=now)
+        if choice.job is None:
+            return None
+        job = lock_job(session, choice.job.id)
+        if job is not None and job.state == "queued":
+            return _start(session, job, [slot.id for slot in choice.slots if slot.id], worker_id=worker_id, host=host,
+                          lease_seconds=lease_seconds, now=now)
+        tried |= {choice.job.id}
+
+
+def _start(session: Session, job: Job, devices: Sequence[str], *, worker_id: str, host: str, lease_seconds: float, now: datetime
+           ) -> Claim | None:
     run = _new_run(job, worker_id=worker_id, host=host, lease_seconds=lease_seconds, now=now)
-    if not devices_service.lease(session, run.id, devices[:job.devices], now=now):
+    if not devices_service.lease(session, run.id, devices, now=now):
         return None
     session.add(run)
     session.flush()
     session.execute(update(Project).where(Project.id == job.project_id).values(served_at=now))
     job = move(session, job.id, "running", code="run.started", message=f"Attempt {run.attempt} started on {host}", now=now,
                data={"run_id": run.id, "attempt": run.attempt}, fence=run.fence, run_id=run.id, attempts=run.attempt,
-               started_at=job.started_at or now, not_before=None)
+               started_at=job.started_at or now, not_before=None, blocked_at=None, held_host=None, promised_at=None)
     return Claim(job, run)
 
 

@@ -6,6 +6,7 @@
 | anything else, a cancel was asked for | cancelled |
 | failed by the user's data or settings, or by memory after less was tried | failed, with the run's error |
 | anything else, a pause was asked for | paused |
+| preempted (a job of higher priority needs its devices) | queued at its old place, due at once; no bad end |
 | handed back (its worker stops) | queued, due at once; no bad end |
 | failed by the infrastructure, interrupted, lost | queued, due after a growing wait; the third without a new step: failed |
 """
@@ -26,7 +27,7 @@ from core.jobs.moves import move
 from core.jobs.states import State
 from core.models.service import add_tuned_model
 
-Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "interrupted", "lost"]
+Outcome = Literal["succeeded", "failed", "cancelled", "paused", "preempted", "handed_back", "interrupted", "lost"]
 
 MAX_BAD_ENDS = 3
 """Bad ends in a row without a new step or checkpoint that end a job."""
@@ -62,6 +63,8 @@ def verb_of(job: Job, ending: Ending) -> Verb:
         return _fail
     if job.state == "pausing":
         return _pause
+    if ending.outcome == "preempted":
+        return _make_room
     if ending.outcome in ("handed_back", "paused"):
         return _hand_back
     return _try_again if job.failed_attempts + 1 < MAX_BAD_ENDS else _give_up
@@ -104,6 +107,13 @@ def _hand_back(session: Session, job: Job, run: Run, ending: Ending, now: dateti
                 message=f"Attempt {run.attempt} was handed back at step {job.step}; the job waits for a worker")
 
 
+def _make_room(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
+    return move(session, job.id, "queued", code="run.preempted", now=now, data={"run_id": run.id}, **_FREE, not_before=None,
+                preemptions=job.preemptions + 1,
+                message=f"Attempt {run.attempt} made room at step {job.step} for a job of higher priority; the job waits at "
+                        "its old place and goes on from that step")
+
+
 def _try_again(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
     wait = FIRST_WAIT_SECONDS * 2**job.failed_attempts
     error = _error(ending)
@@ -115,7 +125,7 @@ def _try_again(session: Session, job: Job, run: Run, ending: Ending, now: dateti
 
 LEADS_TO: dict[Verb, State] = {
     _succeed: "succeeded", _cancel: "cancelled", _fail: "failed", _give_up: "failed", _pause: "paused", _hand_back: "queued",
-    _try_again: "queued",
+    _make_room: "queued", _try_again: "queued",
 }
 """Where each row of the table takes the job."""
 

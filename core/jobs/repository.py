@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound, shown
 from core.jobs.models import Job, Run
 from core.jobs.states import UNFINISHED
-from core.projects.models import Project
 
 
 def get_job(session: Session, project_id: str, job_id: str, *, param: str | None = None) -> Job:
@@ -38,24 +36,6 @@ def lock_run(session: Session, run_id: str) -> Run | None:
 def count_unfinished(session: Session, project_id: str) -> int:
     query = select(func.count()).select_from(Job).where(Job.project_id == project_id, Job.state.in_(UNFINISHED))
     return session.scalar(query) or 0
-
-
-def next_queued(session: Session, now: datetime, *, most_devices: int = 1) -> Job | None:
-    """Lock the job that is due next, of those that ask for at most so many devices: highest priority, then the project
-    served longest ago, then the longest wait.
-
-    Jobs that another claim has locked are passed over (PostgreSQL); SQLite has one writer at a time."""
-    is_due = or_(Job.not_before.is_(None), Job.not_before <= now)
-    query = (
-        select(Job.id)
-        .join(Project, Project.id == Job.project_id)
-        .where(Job.state == "queued", is_due, Job.devices <= most_devices)
-        .order_by(Job.priority.desc(), Project.served_at.asc().nulls_first(), Job.queued_at, Job.id)
-        .limit(1)
-        .with_for_update(of=Job, skip_locked=True)
-    )
-    job_id = session.scalar(query)  # the id alone, since whole rows of thousands of jobs are slow to sort
-    return lock_job(session, job_id) if job_id is not None else None
 
 
 def runs_of(session: Session, job_id: str) -> list[Run]:

@@ -54,7 +54,8 @@ def pause(session: Session, project_id: str, job_id: str, *, now: datetime) -> J
     if job.state == "running":
         return move(session, job.id, "pausing", code="job.pausing", now=now, wanted="pause",
                     message="A pause was asked for; the run saves its last step and lets go")
-    return move(session, job.id, "paused", code="job.paused", message="The job is paused", now=now)
+    return move(session, job.id, "paused", code="job.paused", message="The job is paused", now=now,
+                blocked_at=None, held_host=None, promised_at=None)
 
 
 def resume(session: Session, project_id: str, job_id: str, *, now: datetime) -> Job:

@@ -24,14 +24,14 @@ def test_a_cancel_wins_over_whatever_the_child_said() -> None:
     assert {kind(ending="cancel", last=last) for last in (None, FINISHED, STOPPED, a_failure("user"))} == {"cancelled"}
 
 
-@pytest.mark.parametrize("ending, expected", [("pause", "paused"), ("shutdown", "handed_back")])
+@pytest.mark.parametrize("ending, expected", [("pause", "paused"), ("preempt", "preempted"), ("shutdown", "handed_back")])
 def test_a_child_that_was_asked_to_let_go_did(ending: Ending, expected: str) -> None:
     assert kind(ending=ending, last=STOPPED) == expected
     assert kind(ending=ending, exit_code=-9) == expected
     assert kind(ending=ending, last=a_failure("infrastructure"), exit_code=1) == expected
 
 
-@pytest.mark.parametrize("ending", ["pause", "shutdown", "stalled", "overtime"])
+@pytest.mark.parametrize("ending", ["pause", "preempt", "shutdown", "stalled", "overtime"])
 def test_a_run_that_had_finished_before_it_heard_is_finished(ending: Ending) -> None:
     assert kind(ending=ending, last=FINISHED) == "succeeded"
 

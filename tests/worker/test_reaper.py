@@ -11,6 +11,7 @@ from core.clock import system_clock
 from core.db.session import Ledger
 from core.jobs import claims
 from core.jobs.models import Job, Run
+from core.scheduling.policy import Policy
 from core.storage.artifacts import INCOMING, Artifacts
 from core.workers import service as workers
 from tests import factories
@@ -130,3 +131,21 @@ def test_cleaning_drops_old_debris_and_nothing_else(sqlite_ledger: Ledger, tmp_p
     a_reaper(sqlite_ledger, tmp_path).clean()
     assert [folder.exists() for folder in old] == [False, False, True]
     assert all(folder.exists() for folder in fresh)
+
+
+def test_a_run_is_told_to_make_room_for_what_comes_first(ledger: Ledger, tmp_path: Path) -> None:
+    bells = Bells()
+    reaper = Reaper(ledger, Artifacts(tmp_path), bells.rings(), holder="me", lease_seconds=3.0, clock=system_clock,
+                    policy=Policy(preempt_after_seconds=0))
+    with ledger.write() as session:
+        workers.announce(session, worker_id="wrk_1", host="host", pid=1, queue="train", version="1")
+        device = factories.a_device(session)
+        factories.a_queued_job(session)
+        claim = claims.claim_next(session, worker_id="wrk_1", host="host", devices=[device.id], lease_seconds=3.0)
+        assert claim is not None
+        factories.a_queued_job(session, priority=1)
+    for second in range(2):
+        reaper.tick(100.0 + second)
+    with ledger.read() as session:
+        assert session.get_one(Job, claim.job.id).wanted == "preempt"
+    assert bells.jobs == [claim.job.id]

@@ -13,7 +13,7 @@ import psutil
 from sqlalchemy import select, text
 
 from core.checkpoints import service as checkpoints
-from core.db.session import Ledger
+from core.db.session import Ledger, database_now
 from core.devices import service as devices
 from core.devices.service import FoundDevice
 from core.events.models import Event
@@ -22,8 +22,11 @@ from core.jobs import claims
 from core.jobs import service as jobs
 from core.jobs.claims import Claim
 from core.jobs.models import Job
+from core.scheduling.policy import Policy
+from core.scheduling.service import preempt
 from core.specs.mixture import MixtureUpdate
 from core.steering import service as steering
+from core.workers import service as workers
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.places import HOST, a_claim, a_place, a_planned_job, claim_again, free_devices, read_job, read_run
 from worker.supervisor import Place, Supervisor
@@ -175,6 +178,32 @@ def test_a_shutdown_saves_and_hands_back_without_a_failed_attempt(sqlite_ledger:
     assert (job.state, job.failed_attempts, read_run(place, claim).outcome) == ("queued", 0, "handed_back")
     assert saved.step == job.step > 0
     assert logged(place, job.id)[-1] == "run.handed_back"
+
+
+def test_a_preempted_run_saves_and_its_job_waits_at_its_old_place(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05")
+    claim = a_claim(place, total_steps=1000)
+    queued_at = claim.job.queued_at
+    supervising = threading.Thread(target=Supervisor(place, claim).supervise)
+    supervising.start()
+    while read_job(place, claim).step < 2:
+        time.sleep(0.02)
+    with sqlite_ledger.write() as session:
+        workers.announce(session, worker_id="wrk_1", host=HOST, pid=1, queue="train", version="1")
+        a_planned_job(session, place, total_steps=6, priority=5)
+        asked_at = time.monotonic()
+        told = preempt(session, now=database_now(session), policy=Policy(preempt_after_seconds=0))
+    supervising.join(10)
+    took = time.monotonic() - asked_at
+    job = read_job(place, claim)
+    with sqlite_ledger.read() as session:
+        saved = checkpoints.restorable(session, job.id)[0]
+    assert told == [job.id]
+    assert (job.state, job.failed_attempts, job.preemptions, job.queued_at) == ("queued", 0, 1, queued_at)
+    assert (saved.step, read_run(place, claim).outcome) == (job.step, "preempted")
+    assert logged(place, job.id)[-1] == "run.preempted"
+    assert took < 3
+    assert claim_again(place).job.id != job.id
 
 
 def test_a_user_fault_fails_the_job_with_the_childs_words(sqlite_ledger: Ledger, tmp_path: Path) -> None:
