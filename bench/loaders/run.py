@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bench.generate import write_rows  # noqa: E402
-from bench.loaders.measure import Outcome, run  # noqa: E402
+from bench.loaders.measure import Moment, Outcome, run  # noqa: E402
 from bench.loaders.results import keep  # noqa: E402
 from core.data.pipeline.timetable import Timetable  # noqa: E402
 from core.data.process import bare_environment  # noqa: E402
@@ -59,9 +59,10 @@ class Case:
         return StreamSpec((source,), (MixtureEntry(1, (1.0,)),), seed=1, epochs=2, batch_size=BATCH_SIZE,
                           max_length=MAX_LENGTH, micro_batch_tokens=8192, tokenizer_path=str(self.model), tokenizer_digest="")
 
-    def write_spec(self) -> Path:
-        path = WORK / "spec.json"
-        path.write_bytes(orjson.dumps(self.spec().to_json()))
+    def write_spec(self, ranks: int = 1) -> Path:
+        """The stream of the last of so many ranks."""
+        path = WORK / f"spec-{ranks}.json"
+        path.write_bytes(orjson.dumps(replace(self.spec(), rank=ranks - 1, ranks=ranks).to_json()))
         return path
 
     def write_position(self, share: float) -> Path:
@@ -137,16 +138,21 @@ def rates(system: str, case: Case, outcomes: Sequence[Outcome]) -> Iterator[Row]
 
 
 def _resuming(case: Case, runs: int) -> Iterator[Row]:
-    """In pairs, so that what else the machine does falls on both."""
-    spec, position = case.write_spec(), case.write_position(0.9)
-    starts, resumes = [], []
-    for _ in range(max(runs, 5)):
-        starts.append(_run_ours("ours.py", spec, "--steps", 1).moments["first_batch"])
-        resumes.append(_run_ours("ours.py", spec, "--steps", 1, "--position", position).moments["first_batch"])
-    beyond = statistics.median(m.cpu_seconds for m in resumes) - statistics.median(m.cpu_seconds for m in starts)
-    yield _row("resume_90_seconds", f"{case.name}, by the clock", [moment.seconds for moment in resumes], "s")
-    yield _row("resume_90_seconds", f"{case.name}, CPU time", [moment.cpu_seconds for moment in resumes], "s")
-    yield {**_row("resume_90_seconds", f"{case.name}, CPU time over a start at zero", [beyond], "s"), "runs": len(starts)}
+    """In pairs, so that what else the machine does falls on both: a start at zero and one at 90 %, by as many ranks."""
+    position = case.write_position(0.9)
+    yield _row("state_bytes", f"{case.name}, at 90 %", [position.stat().st_size], "bytes")
+    for ranks, told in ((1, ""), (3, ", by one of 3 ranks from what 1 rank kept")):
+        spec = case.write_spec(ranks)
+        pairs = [(_start(spec), _start(spec, "--position", position)) for _ in range(max(3 * runs, 5))]
+        beyond = [resumed.cpu_seconds - started.cpu_seconds for started, resumed in pairs]
+        yield _row("resume_90_seconds", f"{case.name}, CPU time over a start at zero{told}", beyond, "s")
+        if ranks == 1:
+            yield _row("resume_90_seconds", f"{case.name}, by the clock", [resumed.seconds for _, resumed in pairs], "s")
+            yield _row("resume_90_seconds", f"{case.name}, CPU time", [resumed.cpu_seconds for _, resumed in pairs], "s")
+
+
+def _start(spec: Path, *options: object) -> Moment:
+    return _run_ours("ours.py", spec, "--steps", 1, *options).moments["first_batch"]
 
 
 def _limits(case: Case, runs: int) -> Iterator[Row]:

@@ -197,10 +197,12 @@ def _resume_time(peer: Peer, place: Place, runs: int) -> Iterator[dict[str, Any]
     with place.file.open("rb") as file:
         at = sum(1 for _ in file) * 9 // 10 // BATCH
     kept = place.run(peer, "whole", "--at", str(at), "--batches", "1")
+    system = kept["imported"]["system"]
+    yield row(system, "state_bytes", f"{place.case}, at 90 %", kept["kept"]["state_bytes"], "bytes", runs=1)
     starts = [place.run(peer, "rest", "--batches", "1") for _ in range(runs)]
     for how, field in (("by the clock", "seconds"), ("CPU time", "cpu_seconds")):
         value = statistics.median(each["first_batch"][field] for each in starts)
-        yield row(kept["imported"]["system"], "resume_90_seconds", f"{place.case}, {how}", value, "s", runs=runs)
+        yield row(system, "resume_90_seconds", f"{place.case}, {how}", value, "s", runs=runs)
 
 
 def _exactness(peer: Peer, place: Place) -> Iterator[dict[str, Any]]:
