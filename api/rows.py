@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from api.schemas.datasets import RowObject, RowPage, VersionError
+from core.data.asking import must_ask
 from core.data.page import ask_page, read_page
 from core.data.spec import Places, SourceSpec
 from core.datasets.models import DatasetVersion
@@ -35,7 +36,7 @@ def page_of_rows(version: DatasetVersion, artifacts: Artifacts, settings: Settin
                  ) -> RowPage:
     """Read the rows behind number `after`, at most `limit` of them."""
     source, first = ready_source(version, artifacts), 0 if after is None else after + 1
-    if any(shard.place is not None or shard.kind == "parquet" for shard in source.shards):
+    if must_ask(source):
         told = ask_page(source, first=first, count=limit, places=places_for(source, settings), timeout_seconds=TIMEOUT_SECONDS)
     else:
         told = read_page(source, first=first, count=limit)

@@ -37,6 +37,8 @@ class WebServer:
         self.token = token
         self.requests: list[tuple[str, str | None]] = []
         """Path and Range of each read, in order."""
+        self.tokens: set[str | None] = set()
+        """Every Authorization header."""
         self.lasting: str | None = None
         self.seconds = 0.0
         """How long each answer is kept waiting."""
@@ -80,6 +82,7 @@ class WebServer:
     def _answer(self, ask: BaseHTTPRequestHandler) -> None:
         wanted = ask.headers.get("Range")
         self.requests.append((ask.path, wanted))
+        self.tokens.add(ask.headers.get("Authorization"))
         fault = self._faults.popleft() if self._faults else self.lasting
         time.sleep(self.seconds)
         if fault and fault.isdecimal():
@@ -88,7 +91,7 @@ class WebServer:
             return _plain(ask, 302, Location=fault.partition(" ")[2])
         if self.token and ask.headers.get("Authorization") != f"Bearer {self.token}":
             return _plain(ask, 401)
-        content = self.files.get(unquote(ask.path).removeprefix("/data/"))
+        content = self.files.get(unquote(ask.path.partition("?")[0]).removeprefix("/data/"))
         if content is None:
             return _plain(ask, 404)
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"' if fault != "other tag" else '"other"'

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from api.deps import PartsDep, TenantDep
 from api.paging import MOST, Limit
 from api.schemas.lineage import StepRows
+from core.data.spec import Places
 from core.events.models import Event
 from core.jobs.service import get_job
-from core.lineage.reading import read_step
+from core.lineage.reading import show_step
 from core.lineage.service import get_step
 from core.places import places_of
 from core.steering.service import data_stream
@@ -21,6 +22,8 @@ from core.steering.service import data_stream
 router = APIRouter(prefix="/fine_tuning/jobs/{job_id}/steps", tags=["fine-tuning"])
 
 PAGE = 20
+TIMEOUT_SECONDS = 30.0
+"""What reading rows that lie in places may take."""
 MOST_STEP = 10**9
 
 
@@ -37,8 +40,9 @@ def rows(
         kept = get_step(session, job, step)
         stream = data_stream(session, job, artifacts=parts.artifacts)
         train_loss = _train_loss(session, job.id, step)
-    view = read_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST),
-                     places=places_of(parts.settings).only(stream.place_names) if stream.place_names else None)
+    places = places_of(parts.settings).only(stream.place_names) if stream.place_names else Places()
+    view = show_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST), places=places,
+                     timeout_seconds=TIMEOUT_SECONDS)
     return StepRows.of(job_id, step, kept.digest, view, train_loss=train_loss)
 
 

@@ -110,6 +110,15 @@ class RowReader:
         self.parsing_seconds += time.perf_counter() - started
         return rows
 
+    def size(self, ref: RowRef) -> int:
+        """Tell how many bytes a row has, without reading it where that can be known."""
+        shard, number = self.indexes[ref.source].place(ref.row)
+        index = self.indexes[ref.source].shards[shard]
+        if not index.has_offsets:
+            return len(self._stored([ref])[0].raw)
+        start, end = index.span(number)
+        return end - start
+
     def where(self, ref: RowRef) -> tuple[str, int]:
         """Name the file that a row lies in, and its line in there, counted from 1."""
         spec = self._specs[ref.source]

@@ -6,11 +6,13 @@ a time, while they stay under `MOST_CHECKED_BYTES`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from core.data.asking import ask, must_ask, serve
 from core.data.proof import step_digest
 from core.data.rows import BadRow, RowReader
 from core.data.spec import Due, Places, RowRef, StreamSpec
@@ -49,9 +51,24 @@ class StepView:
     has_more: bool
 
 
+def show_step(stream: StreamSpec, step: int, *, digest: str, losses: bytes, after: int | None, limit: int, places: Places,
+              timeout_seconds: float) -> StepView:
+    """Read the slots behind number `after`, at most `limit` of them, here or in a short process; raise NotFound when the data
+    are there no more, Unavailable when reading them took too long."""
+    if not any(map(must_ask, stream.sources)):
+        return read_step(stream, step, digest=digest, losses=losses, after=after, limit=limit)
+    told = {"stream": stream.to_json(), "step": step, "digest": digest, "losses": losses.hex(), "after": after, "limit": limit,
+            "places": places.to_json()}
+    try:
+        view = ask("core.lineage.reading", told, timeout_seconds=timeout_seconds)
+    except DataError as error:
+        raise NotFound(error.message, code="rows_gone") from None
+    return StepView(**{**view, "rows": [SlotRow(**row) for row in view["rows"]]})
+
+
 def read_step(stream: StreamSpec, step: int, *, digest: str, losses: bytes, after: int | None, limit: int,
               places: Places | None = None) -> StepView:
-    """Read the slots behind number `after`, at most `limit` of them; raise NotFound when the data are there no more."""
+    """Read them here; raise NotFound when the data are there no more."""
     # imported late: whoever asks for no rows needs no indexes
     from core.data.pipeline.timetable import Timetable
 
@@ -75,7 +92,7 @@ class _Page:
         rows: list[SlotRow] = []
         taken = 0
         for slot in range(first, min(first + limit, len(due.rows))):
-            taken += _bytes(self._reader, due.rows[slot])
+            taken += self._reader.size(due.rows[slot])
             if rows and taken > PAGE_BYTES:
                 break
             rows.append(self._row(slot, due.rows[slot]))
@@ -94,7 +111,7 @@ def _is_proved(reader: RowReader, due: Due, losses: np.ndarray, digest: str) -> 
     if len(losses) != len(due.rows):
         return False
     trained = [ref for ref, loss in zip(due.rows, losses, strict=True) if loss == loss]
-    if sum(_bytes(reader, ref) for ref in trained) > MOST_CHECKED_BYTES:
+    if sum(reader.size(ref) for ref in trained) > MOST_CHECKED_BYTES:
         return None
     try:
         return f"{step_digest((ref, reader.read(ref).digest) for ref in trained):016x}" == digest
@@ -102,6 +119,13 @@ def _is_proved(reader: RowReader, due: Due, losses: np.ndarray, digest: str) -> 
         return False
 
 
-def _bytes(reader: RowReader, ref: RowRef) -> int:
-    _, start, end = reader.indexes[ref.source].span(ref.row)
-    return end - start
+
+def _shown(told: dict[str, Any]) -> dict[str, Any]:
+    view = read_step(StreamSpec.from_json(told["stream"]), told["step"], digest=told["digest"],
+                     losses=bytes.fromhex(told["losses"]), after=told["after"], limit=told["limit"],
+                     places=Places.from_json(told["places"]))
+    return asdict(view)
+
+
+if __name__ == "__main__":
+    sys.exit(serve(_shown))

@@ -18,7 +18,7 @@ from core.data.shards import OpenPlaces
 from core.data.shards.cache import BLOCK_BYTES
 from core.data.spec import Place, Places, ShardSpec
 from core.errors import DataError
-from tests.remote import TOKEN
+from tests.remote import TOKEN, a_web_server
 
 ROWS = bytes(range(251)) * 8000
 API = "/api/datasets/org/name"
@@ -32,6 +32,8 @@ class Hub(ThreadingHTTPServer):
         self.files = {"data/rows.jsonl": ROWS, "data/deep/more.jsonl": b"more\n", "README.md": b"#"}
         self.seen: set[str | None] = set()
         """Every Authorization header."""
+        self.elsewhere: str | None = None
+        """Address of the store that the content of great files is kept in, as the hub's is: readers are sent there."""
 
     @property
     def place(self) -> Place:
@@ -65,6 +67,8 @@ class Answers(BaseHTTPRequestHandler):
         content = self.server.files.get(path.removeprefix("/datasets/org/name/resolve/main/"))
         if content is None:
             return self.tell({"error": "Entry not found"}, status=404, code="EntryNotFound")
+        if self.server.elsewhere:
+            return self.send(302, b"", location=self.server.elsewhere)
         first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
         return self.send(206, content[int(first):int(last) + 1])
 
@@ -76,10 +80,12 @@ class Answers(BaseHTTPRequestHandler):
     def tell(self, told: object, *, status: int = 200, code: str = "") -> None:
         self.send(status, json.dumps(told).encode(), code)
 
-    def send(self, status: int, body: bytes, code: str = "") -> None:
+    def send(self, status: int, body: bytes, code: str = "", *, location: str = "") -> None:
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", "X-Error-Code": code}.items():
-            self.send_header(name, value)
+        for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", "X-Error-Code": code,
+                            "Location": location}.items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -129,3 +135,14 @@ def test_changed_content_and_a_file_that_is_gone_are_noticed(hub: Hub) -> None:
     del hub.files["data/rows.jsonl"]
     with opened(hub) as places, pytest.raises(DataError, match="is not there"):
         places.open_shard(spec).read(0, 5)
+
+
+def test_content_kept_elsewhere_is_read_there_without_the_token_and_a_link_that_expired_is_renewed(hub: Hub) -> None:
+    with a_web_server({"blob": ROWS}) as store, opened(hub) as places:
+        hub.elsewhere = f"{store.url}/data/blob?signature=abc"
+        stat = places.stat("hub", "data/rows.jsonl")
+        shard = places.open_shard(ShardSpec("data/rows.jsonl", "", "", place="hub", bytes=stat.size, tag=stat.tag))
+        store.fail("403")
+        assert shard.read(BLOCK_BYTES - 5, BLOCK_BYTES + 5) == ROWS[BLOCK_BYTES - 5:BLOCK_BYTES + 5]
+    assert len(store.requests) == 3
+    assert store.tokens == {None}
