@@ -32,7 +32,7 @@ from core.data.index import build_index  # noqa: E402
 from core.data.pipeline.timetable import Timetable  # noqa: E402
 from core.data.process import bare_environment  # noqa: E402
 from core.data.rows import RowReader  # noqa: E402
-from core.data.spec import MixtureEntry, Place, Places, ShardSpec, SourceSpec, StreamSpec  # noqa: E402
+from core.data.spec import MixtureEntry, OrderLayout, Place, Places, ShardSpec, SourceSpec, StreamSpec  # noqa: E402
 from tests.remote import Bucket  # noqa: E402
 from tests.servers import free_port, wait_for  # noqa: E402
 
@@ -48,7 +48,7 @@ def main() -> None:
         write_rows(file, size_bytes=asked.megabytes * 1_000_000)
         report = build_index(file, index)
         local = SourceSpec.of_file("rows", str(file), str(index), "chat")
-        for layout, rows in (("rows", asked.rows), ("blocks", report.rows)):
+        for layout, rows in _turns(asked.rows, report.rows):
             read = _read(replace(local, layout=layout), Places(), rows)
             _keep(f"{asked.megabytes} MB on a local disk, layout {layout}", read)
         for delay in (0.0, asked.delay):
@@ -62,7 +62,7 @@ def main() -> None:
 def _measure_remote(asked: argparse.Namespace, place: Place, address: str, index: Path, rows: int, delay: float) -> None:
     size = (WORK / "rows.jsonl").stat().st_size
     shard = ShardSpec("rows.jsonl", str(index), "", place=place.name, bytes=size)
-    for layout, count in (("rows", asked.rows), ("blocks", rows)):
+    for layout, count in _turns(asked.rows, rows):
         places = Places({place.name: place}, str(WORK / "cache"), asked.cache_megabytes << 20)
         httpx.get(f"{address}/counts", trust_env=False)
         told = _read(SourceSpec("rows", (shard,), "chat", "", layout=layout), places, count)
@@ -70,6 +70,10 @@ def _measure_remote(asked: argparse.Namespace, place: Place, address: str, index
         shutil.rmtree(WORK / "cache", ignore_errors=True)
         away = f", {delay * 1000:.0f} ms a request" if delay else ""
         _keep(f"remote: {asked.megabytes} MB, S3 on loopback{away}, layout {layout}", {**told, **counted})
+
+
+def _turns(few: int, all_rows: int) -> tuple[tuple[OrderLayout, int], ...]:
+    return ("rows", few), ("blocks", all_rows)
 
 
 def _keep(case: str, told: dict[str, float]) -> None:

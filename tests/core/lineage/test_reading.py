@@ -25,7 +25,8 @@ def parquet_source(folder: Path) -> SourceSpec:
     path = folder / "rows.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(chat_rows(12)), path, row_group_size=4)
     report = build_index(path, folder / "index")
-    shard = ShardSpec(str(path), str(folder / "index"), report.sha256, kind=report.kind, name=path.name, bytes=report.file_bytes)
+    shard = ShardSpec(str(path), str(folder / "index"), report.sha256, kind=report.kind, name=path.name,
+                      bytes=report.file_bytes)
     return SourceSpec("rows", (shard,), "chat", report.sha256, layout="blocks")
 
 
