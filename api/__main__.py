@@ -22,7 +22,7 @@ from core.settings import Settings, read_settings
 from core.signals.bell import Bell
 from core.signals.client import build_hint_client
 from core.signals.queue import Queue
-from core.storage.artifacts import Artifacts
+from core.storage.opening import open_artifacts
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def main() -> int:
         return 1
     configure_logs(settings.log_level, process="api")
     queue, bell, stop = Queue(settings.bell_url), Bell(settings.bell_url), Stop()
-    app = create_app(settings, ledger, Artifacts(settings.storage_root), wake_workers=queue.ring, wake_listeners=bell.ring,  # pyright: ignore[reportArgumentType]
+    app = create_app(settings, ledger, open_artifacts(settings), wake_workers=queue.ring, wake_listeners=bell.ring,  # pyright: ignore[reportArgumentType]
                      listen=bell.listen, is_bell_heard=lambda: _answers(settings.bell_url), stop=stop)
     try:
         build_server(app, host=settings.host, port=settings.port, stop=stop).run()

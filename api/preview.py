@@ -26,32 +26,32 @@ _at_once = threading.BoundedSemaphore(AT_ONCE)
 _queue = threading.BoundedSemaphore(AT_ONCE + WAITING)
 
 
-def preview_rows(source: SourceSpec, base: Model, *, first_row: int, rows: int, max_length: int, places: Places
+def preview_rows(source: SourceSpec, base: Model, *, folder: str, first_row: int, rows: int, max_length: int, places: Places
                  ) -> dict[str, Any]:
     """Render and encode rows with the base model's own template and tokenizer; raise LimitReached when too many ask."""
     asked = {"max_length": max_length, "first": first_row, "count": rows}
-    return _asked(ask_preview, source, base, asked, places, timeout_seconds=TIMEOUT_SECONDS)
+    return _asked(ask_preview, source, base, folder, asked, places, timeout_seconds=TIMEOUT_SECONDS)
 
 
-def measure_lengths(source: SourceSpec, base: Model, *, max_length: int | None, sample: int, places: Places
+def measure_lengths(source: SourceSpec, base: Model, *, folder: str, max_length: int | None, sample: int, places: Places
                     ) -> dict[str, Any]:
     """Measure rows in the base model's tokens; raise LimitReached when too many ask.
 
     Without `max_length`, too long is what a job that names none would cut."""
     context = int((base.facts or {}).get("context_length") or DEFAULT_MAX_LENGTH)
     asked = {"max_length": max_length or min(context, DEFAULT_MAX_LENGTH), "sample": sample}
-    told = _asked(ask_lengths, source, base, asked, places, timeout_seconds=LENGTHS_SECONDS)
+    told = _asked(ask_lengths, source, base, folder, asked, places, timeout_seconds=LENGTHS_SECONDS)
     return {"object": "dataset.lengths", "model": base.name, "context_length": context, **told}
 
 
-def _asked(ask: Callable[..., dict[str, Any]], source: SourceSpec, base: Model, asked: dict[str, Any], places: Places, *,
-           timeout_seconds: float) -> dict[str, Any]:
+def _asked(ask: Callable[..., dict[str, Any]], source: SourceSpec, base: Model, folder: str, asked: dict[str, Any],
+           places: Places, *, timeout_seconds: float) -> dict[str, Any]:
     with _held(_queue, 0.0), _held(_at_once, WAIT_SECONDS):
         try:
-            told = {"source": source.to_json(), "tokenizer_path": base.folder, **asked}
+            told = {"source": source.to_json(), "tokenizer_path": folder, **asked}
             return ask({**told, "places": places.to_json()} if places.by_name else told, timeout_seconds=timeout_seconds)
         except DataError as error:  # which names the model by the operator's folder
-            raise DataError(error.message.replace(str(base.folder), shown(base.name)), code=error.code) from None
+            raise DataError(error.message.replace(folder, shown(base.name)), code=error.code) from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from core.data.spec import Places, SourceSpec
 from core.datasets.models import DatasetVersion
 from core.datasets.sources import source_of
 from core.errors import IllegalMove
-from core.places import open_to_clients
+from core.places import open_to_clients, readable
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
 
@@ -29,7 +29,7 @@ def ready_source(version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
 def places_for(source: SourceSpec, settings: Settings) -> Places:
     """What opens the places that a source's shards lie in, and no more."""
     names = {shard.place for shard in source.shards if shard.place is not None}
-    return open_to_clients(settings).only(names) if names else Places()
+    return open_to_clients(settings, readable).only(names) if names else Places()
 
 
 def page_of_rows(version: DatasetVersion, artifacts: Artifacts, settings: Settings, *, after: int | None, limit: int

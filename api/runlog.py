@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from core.jobs.models import Run
@@ -18,19 +17,7 @@ def read_tail(runs: Sequence[Run], artifacts: Artifacts, most_bytes: int) -> str
     for run in reversed(runs):
         if left <= 0:
             break
-        text = _tail(str(artifacts.path(run.folder_key) / NAME), left)
+        text = artifacts.read_end(f"{run.folder_key}/{NAME}", left)
         left -= len(text)
         parts.append(f"== attempt {run.attempt}, run {run.id} ==\n" + text.decode("utf-8", "replace"))
     return "".join(reversed(parts))
-
-
-def _tail(path: str, most_bytes: int) -> bytes:
-    """Read the end of a file; nothing when there is none. Links are not followed."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    with os.fdopen(descriptor, "rb") as file:
-        size = os.fstat(descriptor).st_size
-        file.seek(max(0, size - most_bytes))
-        return file.read(most_bytes)

@@ -25,6 +25,7 @@ from core.errors import HeadraceError
 from core.places import places_of
 from core.settings import Settings
 from core.signals.server import find_binary
+from core.storage.opening import open_artifacts
 
 Verdict = Literal["ok", "note", "fault"]
 TRAINING = ("torch", "transformers", "peft")
@@ -53,8 +54,8 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 def examine(settings: Settings) -> list[Finding]:
     """Look at one thing after another; one that cannot be looked at is itself a finding."""
     looks: dict[str, Callable[[Settings], Finding]] = {
-        "python": _python, "home": _home, "database": _database, "redis": _redis, "disk": _disk, "places": _places,
-        "device": _device, "training": _training,
+        "python": _python, "home": _home, "database": _database, "redis": _redis, "disk": _disk, "storage": _storage,
+        "places": _places, "device": _device, "training": _training,
     }
     findings = []
     for about, look in looks.items():
@@ -116,6 +117,15 @@ def _disk(settings: Settings) -> Finding:
         return Finding("disk", "fault", f"{size(free)} free at {settings.storage_root}, below HEADRACE_MIN_FREE_BYTES "
                                         f"({size(settings.min_free_bytes)}), so uploads are refused; free some space")
     return Finding("disk", "ok", f"{size(free)} free at {settings.storage_root}")
+
+
+def _storage(settings: Settings) -> Finding:
+    """Write, read and delete an object of a bucket; a folder is seen to by what is said of the disk."""
+    artifacts = open_artifacts(settings)
+    if not artifacts.is_shared:
+        return Finding("storage", "ok", f"a folder, {settings.storage_root}")
+    artifacts.probe()
+    return Finding("storage", "ok", f"{settings.storage_url} can be written, read and deleted from")
 
 
 def _places(settings: Settings) -> Finding:

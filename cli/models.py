@@ -16,6 +16,9 @@ from cli.output import Json, err, print_json, print_table, say, size
 from core.clock import system_clock
 from core.models import service
 from core.models.models import Model
+from core.settings import Settings
+from core.storage.artifacts import model_key
+from core.storage.opening import open_artifacts
 
 app = typer.Typer(no_args_is_help=True, help="Base models: add, list, remove (on the server's machine); download (over HTTP).")
 
@@ -52,12 +55,20 @@ def add(
             model = service.add_base_model(session, name=name, folder=str(made.folder), digest=made.facts["digest"],
                                            facts=made.facts, now=system_clock())
             told = _shape(model)
+    share_model(settings, made.folder, made.facts["digest"])
     if as_json:
         print_json(told)
     else:
         before = ", made before" if made.is_cached else ""
         say(f"{name} is on the list: {_count(told['parameters'])} parameters, context {told['context_length']} tokens{before}\n"
             f"{made.folder}")
+
+
+def share_model(settings: Settings, folder: Path, digest: str) -> None:
+    """Bring a model's files to where hosts without a disk of their own in common find them; nothing to do on a shared disk."""
+    artifacts = open_artifacts(settings)
+    with err().status("bringing the model's files into the storage"):
+        artifacts.share(folder, model_key(digest))
 
 
 @app.command("list")

@@ -11,6 +11,7 @@
     ├── Forbidden               a known caller, an action that is not theirs
     ├── LimitReached            a quota or a rate; carries when to try again
     ├── Unavailable             a part of the server is away for the moment
+    │   └── StorageAway         the store that files lie in does not answer; nothing is known of what it holds
     ├── DataError               rows that cannot be trained on; names file and line
     ├── RunError                a run ended badly
     │   ├── RunRejected         the user's data or settings are the cause: no retry
@@ -97,6 +98,10 @@ class Unavailable(HeadraceError):
                  param: str | None = None) -> None:
         super().__init__(message, code=code, param=param)
         self.retry_after_seconds = retry_after_seconds
+
+
+class StorageAway(Unavailable):
+    code = "storage_unavailable"
 
 
 class DataError(HeadraceError):

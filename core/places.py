@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,8 +27,10 @@ from core.data.spec import Place, Places
 from core.errors import ConfigurationError, InvalidValue, Unavailable, shown
 from core.logs import get_log
 from core.settings import Settings
+from core.storage.artifacts import STORAGE
 
 log = get_log(__name__)
+
 
 FILE_NAME = "places.toml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -52,6 +55,21 @@ def places_of(settings: Settings, environment: Mapping[str, str] = os.environ) -
     return Places(found, str(settings.cache_folder) if settings.cache_bytes else None, settings.cache_bytes)
 
 
+def readable(settings: Settings) -> Places:
+    """All that rows are read from: the operator's places, and our own storage where that is a bucket."""
+    found = places_of(settings)
+    if not settings.is_bucket:
+        return found
+    return replace(found, by_name={**found.by_name, STORAGE: storage_place(settings)})
+
+
+def storage_place(settings: Settings) -> Place:
+    """Our bucket, as a place is described."""
+    options = {"endpoint_url": settings.storage_endpoint_url, "region": settings.storage_region, "key": settings.storage_key,
+               "secret": settings.storage_secret, "token": settings.storage_token, "path_style": settings.storage_path_style}
+    return Place(STORAGE, settings.storage_url, {name: value for name, value in options.items() if value})
+
+
 def read_places(path: Path, environment: Mapping[str, str]) -> dict[str, Place]:
     try:
         told = tomllib.loads(path.read_text("utf-8"))
@@ -67,10 +85,10 @@ def read_places(path: Path, environment: Mapping[str, str]) -> dict[str, Place]:
     return {name: _place(name, entry, environment) for name, entry in entries.items()}
 
 
-def open_to_clients(settings: Settings) -> Places:
+def open_to_clients(settings: Settings, read: Callable[[Settings], Places] = places_of) -> Places:
     """The places as clients may name them; raises Unavailable for a file at fault, which is the operator's alone to read."""
     try:
-        return places_of(settings)
+        return read(settings)
     except ConfigurationError as error:
         log.error("places.unreadable", cause=error.message)
         raise Unavailable("the operator's file of places is at fault, so none can be named; tell the operator, whose log says "
@@ -79,7 +97,7 @@ def open_to_clients(settings: Settings) -> Places:
 
 def get_place(places: Places, name: str, *, param: str = "place") -> Place:
     """Give a place by the name that a client wrote; raise InvalidValue for one that the operator has not named."""
-    if name not in places.by_name:
+    if name not in places.by_name or not NAME.fullmatch(name):
         named = ", ".join(sorted(places.by_name)) or "none so far"
         raise InvalidValue(f"{param} {shown(name)} is not one that the operator of this server has named ({named}); "
                            "see GET /v1/places", param=param)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import ConfigurationError, shown
 
 MEBIBYTE = 1024 * 1024
+BUCKET_URL = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/[A-Za-z0-9._-]+)*/?")
 SOCKET_PATH_BYTES = 100
 """A unix socket's path may have 107 bytes; a few are left for what libraries put behind it."""
 
@@ -31,7 +33,15 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home, description="Folder that holds all state of the embedded default.")
     database_url: str = Field("", description="SQLAlchemy URL (`postgresql+psycopg://…`); empty: SQLite in the home.")
     redis_url: str = Field("", description="Redis URL; empty: an embedded server on a unix socket in the home.")
-    storage_url: str = Field("", description="Where files and artifacts lie (`file:///…`); empty: the home.")
+    storage_url: str = Field(
+        "", description="Where files and artifacts lie (`file:///…`, `s3://bucket/prefix`); empty: the home."
+    )
+    storage_endpoint_url: str = Field("", description="Address of the S3-compatible store; empty: AWS.")
+    storage_region: str = Field("us-east-1", description="Region of the bucket.")
+    storage_key: str = Field("", repr=False, description="Access key of the bucket; no key of the machine's is ever used.")
+    storage_secret: str = Field("", repr=False, description="Secret that belongs to the key.")
+    storage_token: str = Field("", repr=False, description="Session token, where the key is a temporary one.")
+    storage_path_style: bool = Field(False, description="Whether the bucket stands in an address's path, not in its host.")
     places: Path | None = Field(
         None, description="File that names the places rows may be read from; empty: `places.toml` in the home, if there is one."
     )
@@ -93,9 +103,17 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def storage_is_known(cls, value: str) -> str:
-        if value and not value.startswith("file:///"):
-            raise ValueError("expected a URL that starts with file:///, on a disk that API and workers share")
-        return value
+        if value and not value.startswith(("file:///", "s3://")):
+            raise ValueError("expected file:///… on a disk that API and workers share, or s3://bucket/prefix")
+        if value.startswith("s3://") and not BUCKET_URL.fullmatch(value):
+            raise ValueError("expected s3://bucket or s3://bucket/prefix, of letters, digits and . _ - alone")
+        return value.rstrip("/") if value.startswith("s3://") else value
+
+    @model_validator(mode="after")
+    def bucket_has_a_key(self) -> Settings:
+        if self.is_bucket and not (self.storage_key and self.storage_secret):
+            raise ValueError("HEADRACE_STORAGE_URL is a bucket; set HEADRACE_STORAGE_KEY and HEADRACE_STORAGE_SECRET too")
+        return self
 
     @property
     def cache_folder(self) -> Path:
@@ -119,8 +137,14 @@ class Settings(BaseSettings):
         return Path("/tmp") / f"headrace-{os.getuid()}-{digest}" / "redis.sock"
 
     @property
+    def is_bucket(self) -> bool:
+        """Whether files and artifacts lie in an S3-compatible store, which needs no disk that machines share."""
+        return self.storage_url.startswith("s3://")
+
+    @property
     def storage_root(self) -> Path:
-        return Path(self.storage_url.removeprefix("file://")) if self.storage_url else self.home / "storage"
+        """The folder that storage lies in; beside a bucket, the one for what is on its way there and for copies."""
+        return self.home / "storage" if self.is_bucket or not self.storage_url else Path(self.storage_url.removeprefix("file://"))
 
 
 def read_settings(**overrides: object) -> Settings:
@@ -133,5 +157,7 @@ def read_settings(**overrides: object) -> Settings:
 
 
 def _fault(error) -> str:
+    if not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
     name = "HEADRACE_" + ".".join(str(part) for part in error["loc"]).upper()
     return f"{name} is {shown(error['input'])}: {error['msg'][:1].lower()}{error['msg'][1:]}"

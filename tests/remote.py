@@ -162,6 +162,10 @@ class Bucket:
     def upload(self, path: str, file: Path, *, prefix: str = "team") -> None:
         self._client.upload_file(str(file), BUCKET, f"{prefix}/{path}")
 
+    def paths(self, prefix: str) -> list[str]:
+        """The keys below a prefix; at most a thousand."""
+        return [entry["Key"] for entry in self._client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get("Contents", [])]
+
     def delete(self, path: str, *, prefix: str = "team") -> None:
         self._client.delete_object(Bucket=BUCKET, Key=f"{prefix}/{path}")
 

@@ -17,7 +17,7 @@ from core.scheduling.policy import Policy
 from core.settings import Settings, read_settings
 from core.signals.bell import Bell
 from core.signals.queue import QUEUES, Queue
-from core.storage.artifacts import Artifacts
+from core.storage.opening import open_artifacts
 from worker.away import insist, is_away
 
 log = get_log(__name__)
@@ -71,7 +71,7 @@ def _train(settings: Settings, ledger: Ledger, bell: Bell, stop: threading.Event
     from worker.supervisor import Place
     from worker.train import serve_train
 
-    place = Place(ledger, Artifacts(settings.storage_root), settings, bell.ring, system_clock, stop)
+    place = Place(ledger, open_artifacts(settings), settings, bell.ring, system_clock, stop)
     serve_train(place, heard)
 
 
@@ -84,7 +84,7 @@ def _upkeep(settings: Settings, ledger: Ledger, bell: Bell, rings: Queue, slots:
     from worker.upkeep import Desk, Slots
 
     who = Identity.fresh("upkeep")
-    artifacts = Artifacts(settings.storage_root)
+    artifacts = open_artifacts(settings)
     desk = Desk(ledger, artifacts, settings, bell.ring, lambda: rings.ring("train"), system_clock)
     reaping = Rings(bell.ring, lambda: rings.ring("train"), lambda: rings.depth("train"))
     with (

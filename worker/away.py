@@ -1,4 +1,4 @@
-"""What it looks like when the ledger is out of reach, which is never taken for an answer."""
+"""What it looks like when the ledger, or the storage, is out of reach, which is never taken for an answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from core.errors import StorageAway
 from core.logs import get_log
 
 log = get_log(__name__)
@@ -19,10 +20,10 @@ REST_SECONDS = 0.5
 
 
 def is_away(error: BaseException) -> bool:
-    """Say whether `error` means that the database did not answer, rather than that it refused."""
+    """Say whether `error` means that the database or the storage did not answer, rather than that it refused."""
     if isinstance(error, (IntegrityError, ProgrammingError)):
         return False
-    return isinstance(error, (DBAPIError, DisconnectionError, PoolTimeout, ConnectionError))
+    return isinstance(error, (DBAPIError, DisconnectionError, PoolTimeout, ConnectionError, StorageAway))
 
 
 def insist(work: Callable[[], T], *, until: threading.Event, grace_seconds: float = 0.0) -> T:

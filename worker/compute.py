@@ -20,6 +20,7 @@ from core.jobs.memory import ModelShape, micro_batch_tokens
 from core.jobs.models import Job
 from core.jobs.repository import runs_of
 from core.jobs.stream_spec import options_of, spec_of
+from core.models.folders import known_folder
 from core.models.service import resolve_base
 from core.settings import Settings
 from core.specs.job import Lora, TrainingOptions
@@ -53,7 +54,7 @@ class Compute:
 def compute_for(session: Session, job: Job, devices: Sequence[Device], *, settings: Settings, artifacts: Artifacts) -> Compute:
     """Choose for a job and the devices that its run holds; raises RunRejected when they lack what the job asks for."""
     base = resolve_base(session, job.project_id, job.model).base
-    shape = shape_of(base.folder, (base.facts or {}).get("parameters"))
+    shape = shape_of(known_folder(base, artifacts), (base.facts or {}).get("parameters"))
     lora = spec_of(job).lora or Lora()
     return as_before(session, job, compute_of(devices, settings, options_of(job), shape=shape, r=lora.r), devices, artifacts)
 
@@ -77,7 +78,10 @@ def as_before(session: Session, job: Job, compute: Compute, devices: Sequence[De
     """Keep the choices of the job's first attempt on this kind of device, as far as these devices can."""
     for run in runs_of(session, job.id):
         try:
-            told = orjson.loads((artifacts.path(run.folder_key) / SPEC_NAME).read_bytes())
+            path = artifacts.bring(f"{run.folder_key}/{SPEC_NAME}")
+            if path is None:
+                continue
+            told = orjson.loads(path.read_bytes())
             device, dtype, tokens = told["device"], told["dtype"], told["stream"]["micro_batch_tokens"]
             ranks, threads = told.get("ranks", 1), told["threads"]
         except (OSError, orjson.JSONDecodeError, KeyError):

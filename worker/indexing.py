@@ -24,9 +24,9 @@ from core.data.spec import Places
 from core.datasets import service as datasets
 from core.datasets.models import DatasetShard, DatasetVersion
 from core.datasets.shards import content_digest
-from core.errors import ConfigurationError, DataError, RunInterrupted
+from core.errors import ConfigurationError, DataError, RunInterrupted, StorageAway
 from core.files.models import StoredFile
-from core.places import places_of
+from core.places import readable
 from core.storage.artifacts import file_key
 from worker.passes import run_pass
 from worker.upkeep import Desk
@@ -84,9 +84,14 @@ def _index_shard(desk: Desk, chore: Chore, version: DatasetVersion, shard: Datas
     aside.mkdir()
     index, frames = aside / "index", aside / "frames"
     try:
+        place = shard.place or desk.artifacts.place
         told = run_pass("core.data.register", _arguments(desk, version, shard, index, frames), must_stop,
-                        places=_places(desk, shard.place) if shard.place else None, on_line=_noting(desk, version, shard))
+                        places=_places(desk, place) if place else None, on_line=_noting(desk, version, shard))
         _publish(desk, chore, version, shard, told, index=index, frames=frames)
+    except RunInterrupted as error:
+        if shard.place is None and error.code == "place_unreachable":
+            raise StorageAway(error.message) from error
+        raise
     except DataError as error:
         where = "" if len(version.shards) == 1 or shard.name in error.message else f"file {shard.name!r}: "
         raise DataError(f"{where}{error.message}", code=error.code) from error
@@ -96,8 +101,12 @@ def _index_shard(desk: Desk, chore: Chore, version: DatasetVersion, shard: Datas
 
 def _arguments(desk: Desk, version: DatasetVersion, shard: DatasetShard, index: Path, frames: Path) -> list[str]:
     """What the pass is told: where the file is, what is known of it, and what the user said of its rows."""
-    path = shard.path or "" if shard.place else str(desk.artifacts.path(file_key(shard.file_id or "")))
-    known = ["--place", shard.place] if shard.place else ["--sha256", _digest_of(desk, shard)]
+    if shard.place is not None:
+        path, known = shard.path or "", ["--place", shard.place]
+    else:
+        key, place = file_key(shard.file_id or ""), desk.artifacts.place
+        path = key if place else str(desk.artifacts.path(key))
+        known = ["--sha256", _digest_of(desk, shard), *(["--place", place] if place else [])]
     shape = ["--shape", version.asked_shape] if version.asked_shape else []
     columns = ["--columns", orjson.dumps(version.columns).decode()] if version.columns else []
     most = ["--most-text-bytes", str(desk.settings.max_file_bytes * MOST_UNPACKED)]
@@ -131,14 +140,16 @@ def _publish(desk: Desk, chore: Chore, version: DatasetVersion, shard: DatasetSh
              frames: Path) -> None:
     with desk.ledger.write() as session:
         chores.renew(session, chore, desk.settings.lease_seconds)  # nobody else publishes from here on
-    for aside, key in ((frames, shard.frames_key), (index, shard.index_key)):
+    keys = {name: desk.artifacts.attempt_key(key, chore.fence) for name, key in (("frames_key", shard.frames_key),
+                                                                                ("index_key", shard.index_key))}
+    for aside, key in zip((frames, index), keys.values(), strict=True):
         desk.artifacts.delete(key)
         if aside.exists():
             desk.artifacts.publish(aside, key)
     with desk.ledger.write() as session:
         chores.renew(session, chore, desk.settings.lease_seconds)
         datasets.settle_shard(session, version.id, shard.number, report=told["report"], bytes=told.get("bytes"),
-                              tag=told.get("tag") or "")
+                              tag=told.get("tag") or "" if shard.place else "", **keys)
 
 
 def _settle(desk: Desk, chore: Chore, version_id: str) -> None:
@@ -146,7 +157,7 @@ def _settle(desk: Desk, chore: Chore, version_id: str) -> None:
     version = _load(desk, version_id)
     assert version is not None
     digest = content_digest([shard.digest or "" for shard in version.shards])
-    index = DatasetIndex.open(*(desk.artifacts.path(shard.index_key) for shard in version.shards))
+    index = DatasetIndex.open(*(desk.artifacts.fetch(shard.index_key) for shard in version.shards))
     report = merge_reports([shard.name for shard in version.shards], index, digest=digest).to_json()
     with desk.ledger.write() as session:
         datasets.settle_index(session, version_id, report=report, now=desk.clock())
@@ -167,7 +178,7 @@ def _load(desk: Desk, version_id: str) -> DatasetVersion | None:
 def _places(desk: Desk, name: str) -> Places:
     """What opens one place, as the operator's file has it now."""
     try:
-        return places_of(desk.settings).only([name])
+        return readable(desk.settings).only([name])
     except ConfigurationError as error:
         raise RunInterrupted(error.message, code=error.code) from error
 

@@ -10,12 +10,15 @@ from sqlalchemy.orm import Session
 from core.chores import service as chores
 from core.chores.models import Chore
 from core.datasets.service import INDEX
+from core.datasets.sources import fetch_indexes
 from core.files import service as files
 from core.files.models import StoredFile
 from core.jobs import preparation
+from core.jobs.models import Job
 from core.jobs.moves import move
 from core.jobs.repository import lock_job
 from core.jobs.service import PREPARE
+from core.steering.repository import versions_of
 from worker.indexing import give_up_index, index_version
 from worker.upkeep import Desk, Work
 
@@ -25,6 +28,10 @@ WAIT_SECONDS = 60.0
 
 def prepare_job(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
     """Bring a job to queued, in one transaction with the end of the chore; then wake the train workers."""
+    with desk.ledger.read() as session:
+        job = session.get(Job, chore.subject)
+        versions = list(versions_of(session, job).values()) if job is not None else []
+    fetch_indexes(versions, desk.artifacts)
     with desk.ledger.write() as session:
         prepared = preparation.prepare(session, chore.subject, artifacts=desk.artifacts, now=desk.clock())
         if prepared == "waiting":

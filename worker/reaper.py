@@ -19,6 +19,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.freeing import free, left_behind
+from core.checkpoints.garbage import unnamed
 from core.clock import Clock
 from core.db.session import Ledger, database_now
 from core.files import service as files
@@ -165,14 +166,20 @@ class Reaper:
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(hours=IDEMPOTENCY_HOURS)))
             workers.forget_stopped(session, before=now - timedelta(days=WORKER_ROWS_DAYS))
             forget_use(session, before=now - timedelta(days=USE_DAYS))
-            left = left_behind(session, now=now)
-        free(self._ledger, self._artifacts, left)
+        self._clean_storage(now)
+
+    def _clean_storage(self, now: datetime) -> None:
         drop_old_incoming(self._artifacts.root / INCOMING, now)
+        self._artifacts.tidy()
         with self._ledger.read() as session:
             strange = strange_run_folders(session, self._artifacts.root, now)
         for folder in strange:
             log.info("storage.dropped", folder=str(folder.relative_to(self._artifacts.root)))
             shutil.rmtree(folder, ignore_errors=True)
+        held = list(self._artifacts.iter_checkpoints())
+        with self._ledger.read() as session:
+            left = [*left_behind(session, now=now), *unnamed(session, held, now=now)]
+        free(self._ledger, self._artifacts, left)
 
 
 def drop_old_incoming(incoming: Path, now: datetime) -> None:

@@ -6,6 +6,7 @@ kill in between leaves bytes without a row, and no row without bytes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from core.checkpoints import service as checkpoints
 from core.checkpoints.freeing import free
 from core.db.session import Ledger
+from core.errors import StorageAway
 from core.files import service as files
 from core.jobs import claims
 from core.jobs.models import Run
@@ -41,7 +43,8 @@ def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, 
             dropped = checkpoints.prune(session, job, now=now)
     except Exception:
         if written is not None and not _is_recorded(ledger, file_id):
-            artifacts.delete(file_key(file_id))
+            with contextlib.suppress(StorageAway):
+                artifacts.delete(file_key(file_id))
         raise
     free(ledger, artifacts, dropped)
 

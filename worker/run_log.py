@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+NAME = "run.log"
 LIMIT_BYTES = 4 * 1024 * 1024
 HEAD_BYTES = 1024 * 1024
 TAIL_BYTES = 1024 * 1024

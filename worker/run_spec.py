@@ -17,17 +17,19 @@ from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
 from core.data.spec import StreamSpec
+from core.datasets.sources import fetch_indexes
 from core.errors import ConfigurationError, RunRejected, Unavailable
 from core.events import service as events
 from core.jobs.models import Job, Run
 from core.jobs.stream_spec import build_streams, options_of, spec_of
+from core.models.folders import fetch_folder, known_folder
 from core.models.service import resolve_base
-from core.places import places_of
+from core.places import readable
 from core.settings import Settings
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from core.steering.service import log_of, versions_of
-from core.storage import manifest
 from core.storage.artifacts import Artifacts
+from core.storage.manifest import FolderDamaged
 from worker.compute import SPEC_NAME, Compute
 from worker.reports import Given
 
@@ -39,17 +41,18 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
         raise RunRejected(f"job {job.id} has no plan; it was queued before it was prepared")
     resolved, spec, options = job.resolved, spec_of(job), options_of(job)
     model = resolve_base(session, job.project_id, job.model)
-    if model.base.folder is None or not Path(model.base.folder).is_dir():
+    base_folder = known_folder(model.base, artifacts)
+    if not Path(base_folder).is_dir():
         raise RunRejected(
-            f"the folder of base model '{model.base.name}' ({model.base.folder}) is not there on this host; put it back, or "
+            f"the folder of base model '{model.base.name}' ({base_folder}) is not there on this host; put it back, or "
             "add the model again", code="model_not_found", param="model")
     train, validation = build_streams(job, versions_of(session, job), log=log_of(session, job), artifacts=artifacts,
                                       base=model.base, micro_batch_tokens=compute.micro_batch_tokens)
     return RunSpec(
         folder=str(artifacts.path(run.folder_key)),
-        base_model=model.base.folder,
+        base_model=base_folder,
         base_model_name=model.base.name,
-        initial_adapter=str(artifacts.path(model.checkpoint.folder_key)) if model.checkpoint else None,
+        initial_adapter=str(artifacts.fetch(model.checkpoint.folder_key)) if model.checkpoint else None,
         seed=job.seed,
         device=compute.device,
         dtype=compute.dtype,
@@ -75,6 +78,16 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
     )
 
 
+def fetch_parts(session: Session, job: Job, artifacts: Artifacts) -> None:
+    """Have on this host what the run reads whole (indexes, base model, the adapter it begins with); a bucket may take a while,
+    so it is not done in the transaction that builds the spec."""
+    fetch_indexes(versions_of(session, job).values(), artifacts)
+    model = resolve_base(session, job.project_id, job.model)
+    fetch_folder(model.base, artifacts)
+    if model.checkpoint is not None:
+        artifacts.fetch(model.checkpoint.folder_key)
+
+
 Damaged = list[tuple[Checkpoint, str]]
 
 
@@ -83,9 +96,9 @@ def find_restorable(found: Sequence[Checkpoint], artifacts: Artifacts) -> tuple[
     damaged: Damaged = []
     for checkpoint in found:
         try:
-            manifest.verify(artifacts.path(checkpoint.folder_key), checkpoint.manifest_digest)
+            artifacts.whole(checkpoint.folder_key, checkpoint.manifest_digest)
             return checkpoint, damaged
-        except (manifest.FolderDamaged, OSError) as error:
+        except (FolderDamaged, OSError) as error:
             damaged.append((checkpoint, str(error)))
     return None, damaged
 
@@ -108,7 +121,7 @@ def places_for(streams: Sequence[dict[str, Any]], settings: Settings) -> Given |
     if not names:
         return None
     try:
-        return Given(**places_of(settings).only(names).to_json())
+        return Given(**readable(settings).only(names).to_json())
     except ConfigurationError as error:
         raise Unavailable(error.message, code=error.code) from error
 
@@ -138,4 +151,4 @@ def _lora(asked) -> LoraSpec:
                     target_modules=asked.target_modules, use_rslora=asked.use_rslora, use_dora=asked.use_dora)
 
 
-__all__ = ["build_run_spec", "find_restorable", "places_for", "tell_chosen", "tell_damaged", "write_spec"]
+__all__ = ["build_run_spec", "fetch_parts", "find_restorable", "places_for", "tell_chosen", "tell_damaged", "write_spec"]

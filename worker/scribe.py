@@ -165,8 +165,10 @@ class Scribe:
         free(self._ledger, self._artifacts, dropped)
 
     def _verified_key(self, saved: Saved) -> str:
-        """Read the checkpoint's files against its manifest; give its key under the storage root."""
-        manifest.verify(Path(saved.folder), saved.manifest_digest)
+        """Read the checkpoint's files against its manifest, unless that was done while they went into the bucket; give its key
+        under the storage root."""
+        if not self._artifacts.is_shared:
+            manifest.verify(Path(saved.folder), saved.manifest_digest)
         return Path(saved.folder).resolve().relative_to(self._artifacts.root.resolve()).as_posix()
 
     def _write_steps(self, session: Session, job: Job, run: Run, steps: list[StepDone]) -> None:

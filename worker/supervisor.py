@@ -33,33 +33,39 @@ from core.checkpoints import service as checkpoints
 from core.clock import Clock
 from core.db.session import Ledger
 from core.devices.models import Device
-from core.errors import HeadraceError, LeaseLost, Unavailable
+from core.errors import HeadraceError, LeaseLost, StorageAway, Unavailable
 from core.ids import new_id
 from core.jobs import claims
 from core.jobs.claims import Claim
+from core.jobs.models import Job
 from core.jobs.stream_spec import options_of
 from core.logs import get_log
 from core.scheduling.policy import Policy
 from core.settings import Settings
 from core.steering.service import place_pending
-from core.storage.artifacts import Artifacts
+from core.storage.artifacts import STORAGE, Artifacts
+from core.storage.shared import SharedArtifacts
 from worker.away import insist
 from worker.compute import compute_for
 from worker.keeper import LeaseKeeper
 from worker.link import child_environment
 from worker.outcome import Ending, Outcome, decide, told
 from worker.ranked import RankedLinks
-from worker.reports import Failed, Finished, Given, Line, Ping, Stop, Stopped
+from worker.reports import Failed, Finished, Given, Line, Ping, Saved, Stop, Stopped
 from worker.result import settle
-from worker.run_spec import build_run_spec, find_restorable, places_for, tell_chosen, tell_damaged, write_spec
+from worker.run_log import NAME as LOG_NAME
+from worker.run_spec import build_run_spec, fetch_parts, find_restorable, places_for, tell_chosen, tell_damaged, write_spec
 from worker.scribe import Scribe
 from worker.steering import Steering
+from worker.uploads import Uploads
 
 log = get_log(__name__)
 
 TURN_SECONDS = 0.05
 PING_SECONDS = 2.0
 LOOK_SECONDS = 0.5
+UPLOAD_SECONDS = 8.0
+"""After a shutdown was asked for, or a pause while the bucket is away: how long a last checkpoint may take to get there."""
 SETTLE_SECONDS = 3.0
 """After a shutdown was asked for, how long an unreachable ledger is waited for; the lease lapses otherwise."""
 
@@ -108,6 +114,10 @@ class _Prepared:
     """What opens the places that it reads from; told on its standard input alone."""
 
 
+class _Unwanted(Exception):
+    """A cancel came before the child was started."""
+
+
 class Supervisor:
     """Supervises one run: `Supervisor(place, claim).supervise()`, on the thread that lives as long as the process."""
 
@@ -122,6 +132,7 @@ class Supervisor:
         self._ended_at = 0.0
         self._is_terminated = False
         self._micro_batch_tokens = 0
+        self._uploads: Uploads | None = None
 
     def supervise(self) -> None:
         """Run the child to its end and settle the run. Never raises for what happens to the run: it is settled, or lost."""
@@ -145,9 +156,14 @@ class Supervisor:
     def _outcome(self, keeper: LeaseKeeper) -> Outcome | None:
         """Run the child; None when the run is lost."""
         try:
-            prepared = insist(self._prepare, until=self._place.stop)
+            prepared = insist(lambda: self._prepare_unless_unwanted(keeper), until=self._place.stop)
         except LeaseLost:
             return None
+        except _Unwanted:
+            return Outcome("cancelled")
+        except StorageAway as away:
+            self._log.warning("storage.away", cause=away.message)  # the worker ends; another goes on when it answers
+            return Outcome("handed_back")
         except Unavailable as error:
             self._log.warning("run.unprepared", code=error.code, cause=error.message)
             return Outcome("interrupted", told(error.code, error.message))
@@ -167,11 +183,20 @@ class Supervisor:
             self._log.exception("child.unstarted")
             return Outcome("interrupted", told("run_interrupted", f"the training process could not be started: {error}"))
 
+    def _prepare_unless_unwanted(self, keeper: LeaseKeeper) -> _Prepared:
+        """Prepare, as often as the ledger and the storage are away, but for no run that is lost or cancelled meanwhile."""
+        if keeper.is_lost:
+            raise LeaseLost(f"run {self._run.id} was ended before its child was started")
+        if keeper.wanted == "cancel":
+            raise _Unwanted
+        return self._prepare()
+
     def _prepare(self) -> _Prepared:
         """Choose the checkpoint, build the spec, write it, and find what opens its places."""
         place = self._place
         with place.ledger.read() as session:
             found = checkpoints.restorable(session, self._job.id)
+            fetch_parts(session, session.get_one(Job, self._job.id), place.artifacts)
         restored, damaged = find_restorable(found, place.artifacts)
         with place.ledger.write() as session:
             job, run = claims.hold(session, self._run.id, self._run.fence)
@@ -196,9 +221,12 @@ class Supervisor:
                             clock=self._place.clock, keep_recovery=self._place.settings.keep_checkpoints,
                             micro_batch_tokens=self._micro_batch_tokens)
             closing.callback(scribe.abandon)
+            if isinstance(self._place.artifacts, SharedArtifacts):
+                self._uploads = Uploads(self._place.artifacts, self._run.folder_key, note=scribe.note)
+                closing.callback(self._uploads.abandon)
             child = RankedLinks.start(
                 [*self._place.command, str(prepared.spec_path)], ranks=prepared.ranks, first=prepared.places,
-                log_path=prepared.spec_path.parent / "run.log", environment=prepared.environment)
+                log_path=prepared.spec_path.parent / LOG_NAME, environment=prepared.environment)
             closing.callback(child.close)
             closing.callback(child.kill)
             self._log.info("child.started", pids=child.pids)
@@ -207,11 +235,14 @@ class Supervisor:
             self._log.info("child.ended", exit_code=exit_code, ending=self._ending)
             if is_lost:
                 return None
-            if not self._is_all_written(scribe):
+            is_all_up = self._is_all_up(keeper)
+            if keeper.is_lost or not self._is_all_written(scribe):
                 return None
             if scribe.fault is not None:
                 cause = f"what the run reported could not be kept: {scribe.fault}"
                 return Outcome("interrupted", told("run_interrupted", cause))
+            if not is_all_up or self._is_storage_away():
+                return self._unfinished(keeper)
             return decide(ending=self._ending, last=self._last_word, exit_code=exit_code, last_lines=child.last_lines,
                           stall_seconds=self._place.settings.stall_seconds, max_run_seconds=self._max_run_seconds)
 
@@ -286,6 +317,30 @@ class Supervisor:
         assert child.exit_code is not None
         return child.exit_code
 
+    def _is_all_up(self, keeper: LeaseKeeper) -> bool:
+        """Wait until the checkpoints are in the bucket. The end of a job waits however long; a cancel, a shutdown, and a pause
+        while the bucket is away give up what is not up then: it is trained again."""
+        asked_at = time.monotonic()
+        while self._uploads is not None and not self._uploads.close(LOOK_SECONDS):
+            is_hurried = self._place.stop.is_set() or (self._ending == "pause" and self._uploads.is_away)
+            if not is_hurried:
+                asked_at = time.monotonic()
+            if keeper.is_lost or keeper.wanted == "cancel" or time.monotonic() - asked_at > UPLOAD_SECONDS:
+                self._uploads.abandon()
+        return self._uploads is None or not self._uploads.is_abandoned
+
+    def _is_storage_away(self) -> bool:
+        """Whether the child ended because its rows lie in our bucket, which does not answer: no bad end of the run's."""
+        last = self._last_word
+        is_unreached = isinstance(last, Failed) and last.code == "place_unreachable" and STORAGE in last.message
+        return self._uploads is not None and is_unreached
+
+    def _unfinished(self, keeper: LeaseKeeper) -> Outcome:
+        """What becomes of a run that the bucket kept from ending well: it goes on when the bucket is back."""
+        if keeper.wanted == "cancel":
+            return Outcome("cancelled")
+        return Outcome("paused" if self._ending == "pause" else "handed_back")
+
     def _is_all_written(self, scribe: Scribe) -> bool:
         """Wait for the scribe, however long the ledger is away, but not past a shutdown; False when the run is lost."""
         asked_at: float | None = None
@@ -301,6 +356,8 @@ class Supervisor:
         for report in reports:
             if isinstance(report, (Finished, Stopped, Failed)):
                 self._last_word = report
+            elif isinstance(report, Saved) and self._uploads is not None:
+                self._uploads.note(report)
             else:
                 scribe.note(report)
 

@@ -18,7 +18,7 @@ from core.chores import service as chores
 from core.chores.models import Chore
 from core.clock import Clock
 from core.db.session import Ledger
-from core.errors import HeadraceError, LeaseLost
+from core.errors import HeadraceError, LeaseLost, StorageAway
 from core.logs import get_log
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
@@ -30,6 +30,9 @@ ATTEMPTS = 3
 LOOK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 """Wait before the second attempt at a chore that raised; it doubles."""
+
+
+STORAGE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,10 @@ class Slots:
 
     def _settle_fault(self, chore: Chore, error: Exception) -> None:
         log.exception("chore.fault", kind=chore.kind, subject=chore.subject, attempt=chore.attempts)
+        if isinstance(error, StorageAway):
+            return self._put_off(chore)
         if is_away(error):
-            return  # its lease lapses, and it is taken again when the ledger is back
+            return None  # its lease lapses, and it is taken again when the ledger is back
         cause = told(error.code, error.message) if isinstance(error, HeadraceError) else told(
             "server_error", f"it ended with {type(error).__name__}: {error}")
         if chore.attempts >= ATTEMPTS:
@@ -125,6 +130,12 @@ class Slots:
         else:
             with self._desk.ledger.write() as session:
                 chores.again(session, chore, self._desk.clock(), RETRY_SECONDS * 2 ** (chore.attempts - 1), cause)
+        return None
+
+    def _put_off(self, chore: Chore) -> None:
+        """Try again when the storage may be back; that it is away counts as no attempt."""
+        with self._desk.ledger.write() as session:
+            chores.again(session, chore, self._desk.clock(), STORAGE_SECONDS)
 
     def _give_up(self, chore: Chore, cause: dict) -> None:
         with self._desk.ledger.write() as session:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
+from starlette.responses import Response
 
 from api.deps import Parts, PartsDep, Tenant, TenantDep
+from api.downloads import stored_file
 from api.paging import MOST, After, Limit, ListObject, page_of
 from api.schemas.checkpoints import CheckpointDeleted, CheckpointFile, CheckpointFiles, CheckpointObject
 from api.schemas.lineage import Receipt
@@ -18,7 +19,6 @@ from core.errors import NotFound, shown
 from core.jobs.service import get_job
 from core.lineage.receipt import receipt
 from core.models.service import model_name_of
-from core.storage import manifest
 from core.storage.manifest import FolderDamaged, ManifestFile
 
 router = APIRouter(prefix="/fine_tuning/jobs/{job_id}/checkpoints", tags=["fine-tuning"])
@@ -82,22 +82,23 @@ def list_files(job_id: str, checkpoint_id: str, tenant: TenantDep, parts: PartsD
 
 
 @router.get("/{checkpoint_id}/files/{name:path}", response_class=FileResponse)
-def download(job_id: str, checkpoint_id: str, name: str, tenant: TenantDep, parts: PartsDep) -> FileResponse:
+def download(job_id: str, checkpoint_id: str, name: str, tenant: TenantDep, parts: PartsDep) -> Response:
     """Download one file of the adapter."""
-    folder, files = _adapter(job_id, checkpoint_id, tenant, parts)
-    if name not in {file.name for file in files}:
+    key, files = _adapter(job_id, checkpoint_id, tenant, parts)
+    answer = stored_file(parts.artifacts, f"{key}/{name}", name) if name in {file.name for file in files} else None
+    if answer is None:
         raise NotFound(f"checkpoint {shown(checkpoint_id)} has no file {shown(name)}; list its files without a name")
-    return FileResponse(folder / name, media_type="application/octet-stream", filename=name)
+    return answer
 
 
-def _adapter(job_id: str, checkpoint_id: str, tenant: Tenant, parts: Parts) -> tuple[Path, list[ManifestFile]]:
-    """Find the folder of a checkpoint and what its manifest names for handing out."""
+def _adapter(job_id: str, checkpoint_id: str, tenant: Tenant, parts: Parts) -> tuple[str, list[ManifestFile]]:
+    """Find the key of a checkpoint's folder and what its manifest names for handing out."""
     with parts.ledger.read() as session:
         job = get_job(session, tenant.project_id, job_id)
-        folder = parts.artifacts.path(get_checkpoint(session, job.id, checkpoint_id).folder_key)
+        key = get_checkpoint(session, job.id, checkpoint_id).folder_key
     try:
-        whole = manifest.read(folder)
+        whole = parts.artifacts.manifest_of(key)
     except FolderDamaged:
         raise NotFound(f"the files of checkpoint {shown(checkpoint_id)} are gone from storage; use another checkpoint, and "
                        "tell the operator") from None
-    return folder, [file for file in whole.files if HANDED_OUT.fullmatch(file.name) and (folder / file.name).is_file()]
+    return key, [file for file in whole.files if HANDED_OUT.fullmatch(file.name)]

@@ -34,6 +34,7 @@ from core.datasets.service import (
     list_versions,
     register,
 )
+from core.models.folders import fetch_folder
 from core.models.service import resolve_base
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=JsonRoute)
@@ -144,8 +145,8 @@ def preview(
     with parts.ledger.read() as session:
         base = resolve_base(session, tenant.project_id, model).base
     source = ready_source(found, parts.artifacts)
-    return preview_rows(source, base, first_row=row, rows=rows, max_length=max_length,
-                        places=places_for(source, parts.settings))
+    return preview_rows(source, base, folder=fetch_folder(base, parts.artifacts), first_row=row, rows=rows,
+                        max_length=max_length, places=places_for(source, parts.settings))
 
 
 @router.get("/{dataset_id}/lengths")
@@ -161,7 +162,8 @@ def lengths(
     with parts.ledger.read() as session:
         base = resolve_base(session, tenant.project_id, model).base
     source = ready_source(found, parts.artifacts)
-    return measure_lengths(source, base, max_length=max_length, sample=sample, places=places_for(source, parts.settings))
+    return measure_lengths(source, base, folder=fetch_folder(base, parts.artifacts), max_length=max_length, sample=sample,
+                           places=places_for(source, parts.settings))
 
 
 def _version(dataset_id: str, number: int | None, tenant: Tenant, parts: Parts) -> DatasetVersion:

@@ -8,8 +8,10 @@ from typing import Annotated, Literal, get_args
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from api.deps import Parts, PartsDep, Tenant, TenantDep
+from api.downloads import stored_file
 from api.paging import After, Limit, ListObject, page_of
 from api.schemas.files import FileDeleted, FileObject, Purpose
 from api.uploads import Upload, receiving
@@ -81,14 +83,14 @@ def retrieve(file_id: str, tenant: TenantDep, parts: PartsDep) -> FileObject:
 
 
 @router.get("/files/{file_id}/content", response_class=FileResponse)
-def content(file_id: str, tenant: TenantDep, parts: PartsDep) -> FileResponse:
+def content(file_id: str, tenant: TenantDep, parts: PartsDep) -> Response:
     """Download the bytes, as an attachment whatever they are."""
     with parts.ledger.read() as session:
         file = get_file(session, tenant.project_id, file_id)
-    path = parts.artifacts.path(file.storage_key)
-    if not path.is_file():
+    answer = stored_file(parts.artifacts, file.storage_key, file.filename)
+    if answer is None:
         raise NotFound(f"the bytes of file {shown(file_id)} are gone from storage; upload it again, and tell the operator")
-    return FileResponse(path, media_type="application/octet-stream", filename=file.filename)
+    return answer
 
 
 @router.delete("/files/{file_id}")

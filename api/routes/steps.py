@@ -16,7 +16,7 @@ from core.events.models import Event
 from core.jobs.service import get_job
 from core.lineage.reading import show_step
 from core.lineage.service import get_step
-from core.places import places_of
+from core.places import readable
 from core.steering.service import data_stream
 
 router = APIRouter(prefix="/fine_tuning/jobs/{job_id}/steps", tags=["fine-tuning"])
@@ -40,7 +40,7 @@ def rows(
         kept = get_step(session, job, step)
         stream = data_stream(session, job, artifacts=parts.artifacts)
         train_loss = _train_loss(session, job.id, step)
-    places = places_of(parts.settings).only(stream.place_names) if stream.place_names else Places()
+    places = readable(parts.settings).only(stream.place_names) if stream.place_names else Places()
     view = show_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST), places=places,
                      timeout_seconds=TIMEOUT_SECONDS)
     return StepRows.of(job_id, step, kept.digest, view, train_loss=train_loss)

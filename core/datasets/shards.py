@@ -63,9 +63,11 @@ def copy_shards(session: Session, version: DatasetVersion, former: DatasetVersio
 
 
 def settle_shard(session: Session, version_id: str, number: int, *, report: dict[str, Any], bytes: int | None = None,
-                 tag: str = "") -> DatasetShard:
-    """Note what the pass over a file found (`IndexReport` as JSON), and what its place says that the content is."""
+                 tag: str = "", index_key: str | None = None, frames_key: str | None = None) -> DatasetShard:
+    """Note what the pass over a file found (`IndexReport` as JSON), what its place calls the content, and where index and
+    frames were published."""
     shard = session.get_one(DatasetShard, (version_id, number))
+    shard.index_key, shard.frames_key = index_key or shard.index_key, frames_key or shard.frames_key
     shard.kind, shard.file_kind = report.get("kind", "lines"), report.get("file_kind", "jsonl")
     shard.digest, shard.rows, shard.faulty_rows = report["sha256"], report["rows"], report["faulty"]
     shard.converted_bytes, shard.seconds = report.get("converted_bytes"), report.get("seconds")

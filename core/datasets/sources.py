@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from core.data.spec import ShardSpec, SourceSpec, layout_for
+from collections.abc import Iterable
+
+from core.data.spec import ShardKind, ShardSpec, SourceSpec, layout_for
 from core.datasets.models import DatasetShard, DatasetVersion
 from core.datasets.shape import fields_of
 from core.storage.artifacts import Artifacts, file_key
@@ -17,13 +19,28 @@ def source_of(version: DatasetVersion, artifacts: Artifacts, *, name: str) -> So
                       layout=layout_for(shards))
 
 
+def fetch_indexes(versions: Iterable[DatasetVersion], artifacts: Artifacts) -> None:
+    """Have the indexes of versions that are ready on this host, which may take a while where they lie in a bucket: call it
+    before a transaction that needs them."""
+    for version in versions:
+        for shard in version.shards if version.status == "ready" else ():
+            artifacts.fetch(shard.index_key)
+
+
 def _shard(shard: DatasetShard, artifacts: Artifacts) -> ShardSpec:
     """Frames lie in our storage, wherever the file lies that they were made of."""
-    index_path, digest, name = str(artifacts.path(shard.index_key)), shard.digest or "", shard.name
-    kind = shard.kind or "lines"
+    kind: ShardKind = shard.kind or "lines"  # pyright: ignore[reportAssignmentType]
     if kind == "frames":
-        return ShardSpec(str(artifacts.path(shard.frames_key)), index_path, digest, kind="frames", name=name)
-    if shard.place is not None:
-        return ShardSpec(shard.path or "", index_path, digest, kind=kind, place=shard.place, name=name, bytes=shard.bytes,  # pyright: ignore[reportArgumentType]
-                         tag=shard.tag or "")
-    return ShardSpec(str(artifacts.path(file_key(shard.file_id or ""))), index_path, digest, kind=kind, name=name)  # pyright: ignore[reportArgumentType]
+        return _stored(shard, artifacts, shard.frames_key, kind, bytes=shard.converted_bytes or 0)
+    if shard.place is None:
+        return _stored(shard, artifacts, file_key(shard.file_id or ""), kind, bytes=shard.bytes)
+    return ShardSpec(shard.path or "", str(artifacts.fetch(shard.index_key)), shard.digest or "", kind=kind, place=shard.place,
+                     name=shard.name, bytes=shard.bytes, tag=shard.tag or "")
+
+
+def _stored(shard: DatasetShard, artifacts: Artifacts, key: str, kind: ShardKind, *, bytes: int) -> ShardSpec:
+    """A file in our storage: on this host's disk, or in the place that a bucket is."""
+    index_path, digest = str(artifacts.fetch(shard.index_key)), shard.digest or ""
+    if artifacts.place is None:
+        return ShardSpec(str(artifacts.path(key)), index_path, digest, kind=kind, name=shard.name)
+    return ShardSpec(key, index_path, digest, kind=kind, place=artifacts.place, name=shard.name, bytes=bytes)

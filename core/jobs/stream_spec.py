@@ -14,6 +14,7 @@ from core.datasets.sources import source_of
 from core.jobs.bad_rows import bad_rows_left
 from core.jobs.models import Job
 from core.jobs.sources import first_weights, named_sources, submitted
+from core.models.folders import known_folder
 from core.models.models import Model
 from core.specs.job import JobSpec, TrainingOptions
 from core.storage.artifacts import Artifacts
@@ -31,7 +32,7 @@ def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequ
     spec = spec_of(job)
     sources = tuple(source_of(versions[entry["version_id"]], artifacts, name=entry["name"]) for entry in named_sources(job))
     fraction = spec.validation_split or 0.0
-    common = _common(job, spec, base, micro_batch_tokens)
+    common = _common(job, spec, base, micro_batch_tokens, artifacts)
     used = [versions[entry["version_id"]] for entry in submitted(job)]
     train = StreamSpec(sources=sources, mixture=tuple(log), validation_fraction=fraction, part="train",
                        exhaustion=spec.exhaustion or "all", source_epochs=_source_epochs(job, common["epochs"]),
@@ -68,7 +69,7 @@ def version_ids(job: Job) -> list[str]:
     return [entry["version_id"] for entry in job.sources] + ([job.validation_version_id] if job.validation_version_id else [])
 
 
-def _common(job: Job, spec: JobSpec, base: Model, micro_batch_tokens: int) -> dict[str, Any]:
+def _common(job: Job, spec: JobSpec, base: Model, micro_batch_tokens: int, artifacts: Artifacts) -> dict[str, Any]:
     options = spec.options or TrainingOptions()
     resolved = job.resolved or {}
     max_length = resolved.get("max_length") or max_length_of(job, base)
@@ -76,7 +77,7 @@ def _common(job: Job, spec: JobSpec, base: Model, micro_batch_tokens: int) -> di
         "seed": job.seed,
         "epochs": resolved.get("n_epochs", 1),
         "batch_size": resolved.get("batch_size", 1),
-        "tokenizer_path": base.folder or "",
+        "tokenizer_path": known_folder(base, artifacts),
         "tokenizer_digest": tokenizer_digest_of(base),
         "max_length": max_length,
         "micro_batch_tokens": micro_batch_tokens or max_length,

@@ -1,4 +1,4 @@
-"""Bytes under one folder, by keys that are made from ids.
+"""Bytes under one folder, by keys that are made from ids. (`shared.py` keeps them in a bucket, behind the same face.)
 
 A key is a relative path such as `files/file-…`; no text of a client's is ever part of one. What appears under a key is whole:
 it was written aside in `.incoming`, fsynced, renamed, and the folder that now names it fsynced too.
@@ -10,11 +10,15 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import InvalidValue, Unavailable, shown
+from core.storage import manifest
 
 INCOMING = ".incoming"
+STORAGE = "the server's storage"
+"""What our bucket is called where places are told; no operator's place can have this name."""
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 """No empty part, none that begins with a dot, and so no way out of the root."""
 
@@ -32,6 +36,11 @@ def frames_key(version_id: str, shard: int = 0) -> str:
     return f"frames/{version_id}-{shard:05d}"
 
 
+def model_key(digest: str) -> str:
+    """Name a base model's folder by its content."""
+    return f"models/{digest}"
+
+
 def job_key(job_id: str) -> str:
     return f"jobs/{job_id}"
 
@@ -43,6 +52,11 @@ def run_key(job_id: str, fence: int, run_id: str) -> str:
 
 class Artifacts:
     """Safe to share between threads and processes: publishing is a rename."""
+
+    is_shared = False
+    """Whether it lies in a bucket, and what is on this host's disk is on its way there, or a copy."""
+    place: str | None = None
+    """The place that uploaded files are read from, where they are not on this host's disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -70,6 +84,58 @@ class Artifacts:
         os.replace(temporary, target)
         _sync(target.parent)
         return target
+
+    def attempt_key(self, key: str, fence: int) -> str:
+        """Name what an attempt publishes in the place of a former one."""
+        return key
+
+    def fetch(self, key: str) -> Path:
+        """Give a folder on this host's disk; it may not be there."""
+        return self.path(key)
+
+    def whole(self, key: str, digest: str) -> Path:
+        """Give a folder whose files agree with its manifest and with `digest`; raise FolderDamaged when they do not."""
+        path = self.path(key)
+        manifest.verify(path, digest)
+        return path
+
+    def bring(self, key: str) -> Path | None:
+        """Give a single file on this host's disk; None where there is none."""
+        path = self.path(key)
+        return path if path.is_file() else None
+
+    def manifest_of(self, key: str) -> manifest.Manifest:
+        """Read a folder's manifest; raise FolderDamaged where there is none."""
+        return manifest.read(self.path(key))
+
+    def stream(self, key: str) -> tuple[int, Iterator[bytes]] | None:
+        """Give the size of a file that is not on this host's disk, and its bytes; None where there is none."""
+        return None
+
+    def read_end(self, key: str, most_bytes: int) -> bytes:
+        """The last bytes of a file; nothing where there is none. Links are not followed."""
+        try:
+            descriptor = os.open(self.path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - most_bytes))
+            return file.read(most_bytes)
+
+    def share(self, folder: Path, key: str) -> None:
+        """Have a folder of this host where others find it; on a disk in common they do already."""
+
+    def probe(self) -> None:
+        """Try what a bucket must let us do; raise StorageAway, which says what to do, where it does not."""
+
+    def iter_checkpoints(self) -> Iterator[str]:
+        """The keys of all folders that runs saved, whole or not."""
+        for folder in self.root.glob("jobs/*/runs/*/checkpoints/*"):
+            if KEY.fullmatch(key := folder.relative_to(self.root).as_posix()):
+                yield key
+
+    def tidy(self) -> None:
+        """Keep copies within their budget; a folder of our own has none."""
 
     def delete(self, key: str) -> None:
         """Remove a file or folder with all that it holds; safe to call twice."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,15 +46,20 @@ class FolderDamaged(RunInterrupted):
 
 def seal(folder: Path) -> Manifest:
     """Make every file of `folder` durable and write its manifest; nothing may be added to it afterwards."""
-    files = tuple(_measure(path) for path in sorted(folder.iterdir()) if path.name != NAME)
-    told = {"version": 1, "files": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256} for f in files]}
-    line = orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n"
+    files = tuple(_measure(path) for path in sorted(folder.iterdir()) if path.name != NAME and not path.name.startswith("."))
+    line = told(files)
     with open(folder / NAME, "wb") as out:
         out.write(line)
         out.flush()
         os.fsync(out.fileno())
     sync_folder(folder)
     return Manifest(files, hashlib.sha256(line).hexdigest())
+
+
+def told(files: Sequence[ManifestFile]) -> bytes:
+    """Write down what a folder holds, as its manifest does."""
+    files_told = [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256} for f in files]
+    return orjson.dumps({"version": 1, "files": files_told}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def read(folder: Path) -> Manifest:
@@ -63,10 +69,15 @@ def read(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        line = path.read_bytes()
-        files = tuple(ManifestFile(f["name"], f["bytes"], f["sha256"]) for f in orjson.loads(line)["files"])
+        return parse(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise FolderDamaged(f"{folder} has no {NAME}, so it was never finished; use an earlier checkpoint") from None
+
+
+def parse(line: bytes, path: str) -> Manifest:
+    """Take a manifest's bytes apart; raise FolderDamaged, which names `path`, for what is none."""
+    try:
+        files = tuple(ManifestFile(f["name"], f["bytes"], f["sha256"]) for f in orjson.loads(line)["files"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise FolderDamaged(f"{path} cannot be read ({error}); use an earlier checkpoint") from error
     for file in files:

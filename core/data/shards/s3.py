@@ -24,6 +24,7 @@ READ_SECONDS = 120.0
 """One call as a whole, its body included."""
 DEFAULT_REGION = "us-east-1"
 _CONFIG = {"connect_timeout": 10, "read_timeout": 30, "retries": {"total_max_attempts": 1}}
+At = Callable[[str], dict[str, str]]
 _EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed", "InvalidAccessKeyId")
 
 
@@ -71,6 +72,10 @@ class S3Store:
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def call(self, call: Callable[[Any, At], Awaitable[Any]]) -> Any:
+        """Make one call of the client's; its second argument names an object by its path in the place."""
+        return self._call(lambda s3: call(s3, lambda path: {"Bucket": self._bucket, "Key": self._prefix + path}))
 
     def close(self) -> None:
         client = self._files._s3

@@ -63,7 +63,10 @@ def open_shard(spec: ShardSpec, *, source: str, places: OpenPlaces | None = None
     if spec.kind == "frames":
         from core.data.sources.frames import FramesShard
 
-        return FramesShard(name, path or spec.path)
+        if path is not None:
+            return FramesShard.open(name, path)
+        assert places is not None
+        return FramesShard.open_remote(name, places.open_shard(spec), spec.bytes)
     if path is not None:
         return LocalShard(name, path, expected_bytes=spec.bytes if spec.place is not None and spec.bytes else None)
     assert places is not None

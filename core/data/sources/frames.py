@@ -15,7 +15,7 @@ import struct
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import zstandard
@@ -30,6 +30,14 @@ _SKIPPABLE = struct.Struct("<II")
 _SKIPPABLE_MAGIC = 0x184D2A5E
 _END = struct.Struct("<Q8s")
 _MARK = b"HRFRAME1"
+
+
+class Bytes(Protocol):
+    """A file that gives the bytes between two offsets."""
+
+    def read(self, start: int, end: int) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 class FrameWriter:
@@ -87,13 +95,22 @@ class FrameWriter:
 class FramesShard:
     """Reads like the text itself; safe to read from several threads."""
 
-    def __init__(self, name: str, path: str) -> None:
+    def __init__(self, name: str, file: Bytes, ends: np.ndarray) -> None:
         self.name = name
-        self._file = LocalShard(name, path)
-        self._ends = _table(name, path)
+        self._file, self._ends = file, ends
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._decompressor = zstandard.ZstdDecompressor()
+
+    @classmethod
+    def open(cls, name: str, path: str) -> FramesShard:
+        """Open frames on a local disk; raise DataError when they are missing or torn."""
+        return cls(name, LocalShard(name, path), _table(name, path))
+
+    @classmethod
+    def open_remote(cls, name: str, file: Bytes, size: int) -> FramesShard:
+        """Open frames of so many bytes that are read from elsewhere; their table is read into memory."""
+        return cls(name, file, _remote_table(name, file, size))
 
     def read(self, start: int, end: int) -> bytes:
         """Give the text from `start` up to `end`; raise DataError where it is shorter, or a frame is torn."""
@@ -140,6 +157,14 @@ class FramesShard:
         except zstandard.ZstdError as error:
             raise DataError(f"frame {number:,} of shard {self.name!r} is torn ({error}); register the data set again"
                             ) from error
+
+
+def _remote_table(name: str, file: Bytes, size: int) -> np.ndarray:
+    count, mark = _END.unpack(file.read(size - _END.size, size)) if size >= _END.size else (0, b"")
+    if mark != _MARK or 16 * count + _END.size > size:
+        raise DataError(f"the frames of shard {name!r} have no table at their end; register the data set again")
+    start = size - _END.size - 16 * count
+    return np.frombuffer(file.read(start, start + 16 * count), "<u8").reshape(-1, 2)
 
 
 def _table(name: str, path: str) -> np.ndarray:

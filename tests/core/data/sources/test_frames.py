@@ -30,7 +30,7 @@ def test_any_part_is_what_it_is_in_the_text(tmp_path_factory, sizes, seed, has_l
     pieces = [rng.integers(10 if has_lines else 11, 40, size).astype(np.uint8).tobytes() for size in sizes]
     text = b"".join(pieces)
     path = framed(tmp_path_factory.mktemp("frames") / "f.zst", *pieces)
-    with FramesShard("f", str(path)) as shard:
+    with FramesShard.open("f", str(path)) as shard:
         for _ in range(20):
             start, end = sorted(rng.integers(0, len(text) + 1, 2).tolist())
             assert shard.read(start, end) == text[start:end]
@@ -61,7 +61,7 @@ def test_a_torn_frame_is_named(tmp_path: Path):
     content = bytearray(path.read_bytes())
     content[200:220] = b"\xff" * 20
     path.write_bytes(content)
-    with FramesShard("f", str(path)) as shard, pytest.raises(DataError, match="frame 0 of shard 'f' is torn"):
+    with FramesShard.open("f", str(path)) as shard, pytest.raises(DataError, match="frame 0 of shard 'f' is torn"):
         shard.read(0, 10)
 
 
@@ -70,9 +70,9 @@ def test_frames_without_their_table_are_refused(tmp_path: Path, keep: int):
     path = framed(tmp_path / "f.zst", lines(9000))
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match="the frames of shard 'f' are missing or torn"):
-        FramesShard("f", str(path))
+        FramesShard.open("f", str(path))
 
 
 def test_nothing_is_a_text_too(tmp_path: Path):
-    with FramesShard("f", str(framed(tmp_path / "f.zst"))) as shard:
+    with FramesShard.open("f", str(framed(tmp_path / "f.zst"))) as shard:
         assert shard.read(0, 0) == b""
