@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from core.data.spec import ShardKind, ShardSpec, SourceSpec, layout_for
 from core.datasets.models import DatasetShard, DatasetVersion
 from core.datasets.shape import fields_of
+from core.errors import DataError, shown
 from core.storage.artifacts import Artifacts, file_key
+from core.storage.manifest import FolderDamaged
 
 
 def source_of(version: DatasetVersion, artifacts: Artifacts, *, name: str) -> SourceSpec:
@@ -24,7 +26,16 @@ def fetch_indexes(versions: Iterable[DatasetVersion], artifacts: Artifacts) -> N
     before a transaction that needs them."""
     for version in versions:
         for shard in version.shards if version.status == "ready" else ():
-            artifacts.fetch(shard.index_key)
+            fetch_index(shard, artifacts)
+
+
+def fetch_index(shard: DatasetShard, artifacts: Artifacts) -> str:
+    """Have a file's index on this host and give its path; raise DataError where the storage has lost it."""
+    try:
+        return str(artifacts.fetch(shard.index_key))
+    except FolderDamaged as error:
+        raise DataError(f"the index of file {shown(shard.name)} is gone from the storage, or damaged there; register the data "
+                        "set again", code="index_missing") from error
 
 
 def _shard(shard: DatasetShard, artifacts: Artifacts) -> ShardSpec:
@@ -34,13 +45,13 @@ def _shard(shard: DatasetShard, artifacts: Artifacts) -> ShardSpec:
         return _stored(shard, artifacts, shard.frames_key, kind, bytes=shard.converted_bytes or 0)
     if shard.place is None:
         return _stored(shard, artifacts, file_key(shard.file_id or ""), kind, bytes=shard.bytes)
-    return ShardSpec(shard.path or "", str(artifacts.fetch(shard.index_key)), shard.digest or "", kind=kind, place=shard.place,
+    return ShardSpec(shard.path or "", fetch_index(shard, artifacts), shard.digest or "", kind=kind, place=shard.place,
                      name=shard.name, bytes=shard.bytes, tag=shard.tag or "")
 
 
 def _stored(shard: DatasetShard, artifacts: Artifacts, key: str, kind: ShardKind, *, bytes: int) -> ShardSpec:
     """A file in our storage: on this host's disk, or in the place that a bucket is."""
-    index_path, digest = str(artifacts.fetch(shard.index_key)), shard.digest or ""
+    index_path, digest = fetch_index(shard, artifacts), shard.digest or ""
     if artifacts.place is None:
         return ShardSpec(str(artifacts.path(key)), index_path, digest, kind=kind, name=shard.name)
     return ShardSpec(key, index_path, digest, kind=kind, place=artifacts.place, name=shard.name, bytes=bytes)
