@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from tests import remote
 from tests.fleet import Fleet, a_fleet
@@ -25,7 +26,8 @@ def test_a_job_goes_on_at_another_host_from_the_bucket_and_ends_as_an_undisturbe
             file_id = jobs.upload(client, jobs.chat_rows(48))
             job_id = jobs.submit(client, file_id, epochs=8, lora={"dropout": 0.1})
             lost = host_of_run(fleet, client, job_id)
-            wait_for(lambda: has_checkpoint(fleet, client, job_id), 60, "no checkpoint came into the bucket", fleet.log)
+            wait_for(lambda: has_checkpoint(client, job_id), 60, "no checkpoint came into the bucket", fleet.log)
+            assert remote.SECRET not in seen_by_child(workers[lost])
             workers[lost].kill()
             shutil.rmtree(fleet.home(lost), ignore_errors=True)
             job = wait_for_end(fleet, client, job_id)
@@ -67,16 +69,19 @@ def run_of(events: list[dict[str, Any]], number: int) -> str:
     return [event["data"]["run_id"] for event in events if (event["data"] or {}).get("code") == "run.started"][number]
 
 
-def has_checkpoint(fleet: Fleet, client: httpx.Client, job_id: str) -> bool:
+def seen_by_child(worker: psutil.Process) -> str:
+    """The environment of a worker's training process, its command line, and the spec that it names."""
+    (child,) = [process for process in worker.children() if "worker.run" in process.cmdline()]
+    return f"{child.environ()} {child.cmdline()} {Path(child.cmdline()[-1]).read_text()}"
+
+
+def has_checkpoint(client: httpx.Client, job_id: str) -> bool:
     return len(client.get(f"/fine_tuning/jobs/{job_id}/checkpoints").json()["data"]) >= 2
 
 
 def wait_for_end(fleet: Fleet, client: httpx.Client, job_id: str) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        job = jobs.get_job(client, job_id)
-        return job if job["status"] in jobs.FINISHED else None
-
-    return wait_for(look, 90, f"job {job_id} did not end", fleet.log)
+    wait_for(lambda: jobs.get_job(client, job_id)["status"] in jobs.FINISHED, 90, f"job {job_id} did not end", fleet.log)
+    return jobs.get_job(client, job_id)
 
 
 def adapter_of(client: httpx.Client, job: dict[str, Any]) -> bytes:

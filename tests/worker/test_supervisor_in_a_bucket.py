@@ -49,7 +49,7 @@ def a_host(ledger: Ledger, store: remote.Bucket, folder: Path, prefix: str, *opt
     """A host with a home of its own, whose children are fake ones."""
     told = {"storage_url": f"s3://{remote.BUCKET}/{prefix}", "storage_endpoint_url": store.endpoint, "storage_key": remote.KEY,
             "storage_secret": remote.SECRET}
-    place = a_place(ledger, folder, *options, **told)
+    place = a_place(ledger, folder, *options, rung=None, **told)
     bucket = Bucket(storage_place(place.settings), patience=Patience(tries=1))
     return replace(place, artifacts=Store(place.settings.storage_root, bucket, copies_bytes=1 << 30))
 
