@@ -49,7 +49,7 @@ from worker.away import insist
 from worker.compute import compute_for
 from worker.keeper import LeaseKeeper
 from worker.link import child_environment
-from worker.outcome import Ending, Outcome, decide, told
+from worker.outcome import SAVES_FIRST, Ending, Outcome, decide, told
 from worker.ranked import RankedLinks
 from worker.reports import Failed, Finished, Given, Line, Ping, Saved, Stop, Stopped
 from worker.result import settle
@@ -319,10 +319,10 @@ class Supervisor:
 
     def _is_all_up(self, keeper: LeaseKeeper) -> bool:
         """Wait until the checkpoints are in the bucket. The end of a job waits however long; a cancel, a shutdown, and a pause
-        while the bucket is away give up what is not up then: it is trained again."""
+        or preemption while the bucket is away give up what is not up then: it is trained again."""
         asked_at = time.monotonic()
         while self._uploads is not None and not self._uploads.close(LOOK_SECONDS):
-            is_hurried = self._place.stop.is_set() or (self._ending == "pause" and self._uploads.is_away)
+            is_hurried = self._place.stop.is_set() or (self._ending in SAVES_FIRST and self._uploads.is_away)
             if not is_hurried:
                 asked_at = time.monotonic()
             if keeper.is_lost or keeper.wanted == "cancel" or time.monotonic() - asked_at > UPLOAD_SECONDS:
@@ -339,7 +339,7 @@ class Supervisor:
         """What becomes of a run that the bucket kept from ending well: it goes on when the bucket is back."""
         if keeper.wanted == "cancel":
             return Outcome("cancelled")
-        return Outcome("paused" if self._ending == "pause" else "handed_back")
+        return Outcome(SAVES_FIRST.get(self._ending, "handed_back") if self._ending else "handed_back")
 
     def _is_all_written(self, scribe: Scribe) -> bool:
         """Wait for the scribe, however long the ledger is away, but not past a shutdown; False when the run is lost."""
