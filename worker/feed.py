@@ -12,12 +12,9 @@ next run takes up, or one that holds, by which the next run reads. The ledger al
 
 from __future__ import annotations
 
-import os
 import queue
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -31,11 +28,11 @@ LOOK_SECONDS = 0.1
 ALIVE_SECONDS = 2.0
 
 Open = Callable[[StreamSpec, Position], ReadAhead]
-"""Starts a read-ahead process for the batches after a position."""
+"""Opens a read-ahead of the batches after a position."""
 
 
 class Feed(Iterator[Batch]):
-    """Not for several threads at once, but for `interrupt`. Opens its read-ahead process from the thread that makes it."""
+    """Not for several threads at once, but for `interrupt`. Opens its read-ahead from the thread that makes it."""
 
     def __init__(self, stream: StreamSpec, position: Position, *, total_steps: int, child: Child, open_ahead: Open) -> None:
         self.stream = stream
@@ -48,7 +45,6 @@ class Feed(Iterator[Batch]):
         self._proposed: int | None = None
         self._settled: SteerCommitted | None = None
         self._ahead = open_ahead(stream, position)
-        self._process = os.pidfd_open(self._ahead.pid)
 
     def __next__(self) -> Batch:
         """Give the next batch; raises what its reading raised, and RunInterrupted for a stop while a commit is awaited."""
@@ -73,13 +69,11 @@ class Feed(Iterator[Batch]):
         self._proposed = number
 
     def interrupt(self) -> None:
-        """End the read-ahead process, so that nobody waits for a batch of it; from any thread, and harmless twice."""
-        with suppress(ProcessLookupError, OSError):
-            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        """Let nobody wait for a batch; from any thread, and harmless twice."""
+        self._ahead.interrupt()
 
     def close(self) -> None:
         self._ahead.close()
-        os.close(self._process)
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +105,8 @@ class Feed(Iterator[Batch]):
         self.close()
         self.stream = stream
         self._ahead = self._open_ahead(stream, self._position)
-        self._process = os.pidfd_open(self._ahead.pid)
+        if self._child.is_stopping():  # the stop came in between, and interrupted the one before
+            self._ahead.interrupt()
 
     def _hear_all(self) -> None:
         while not self._child.steering.empty():

@@ -1,37 +1,34 @@
-"""Held-out rows that lie in places: each evaluation has them read by a process of its own.
+"""Held-out rows that another process reads: each evaluation has them read anew.
 
-So the training process waits for no network while it computes, and imports nothing that speaks to one.
+So it is where they lie in places, since the training process is to wait for no network while it computes and to import
+nothing that speaks to one; and where several ranks share them, which are read and tokenised once for all ranks.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 
 from core.data.ahead import ReadAhead
 from core.data.spec import Batch, Position, StreamSpec
+from worker.feed import Open
 
 
 class HeldOut:
     """Call it for the batches from the first on. Not for several evaluations at once."""
 
-    def __init__(self, stream: StreamSpec, open_ahead: Callable[[StreamSpec, Position], ReadAhead]) -> None:
+    def __init__(self, stream: StreamSpec, open_ahead: Open) -> None:
         self._stream, self._open_ahead = stream, open_ahead
-        self._process: int | None = None
+        self._ahead: ReadAhead | None = None
 
     def __call__(self) -> Iterator[Batch]:
         with self._open_ahead(self._stream, Position()) as ahead:
-            self._process = os.pidfd_open(ahead.pid)
+            self._ahead = ahead
             try:
                 yield from ahead
             finally:
-                process, self._process = self._process, None
-                os.close(process)
+                self._ahead = None
 
     def interrupt(self) -> None:
-        """End the process, so that nobody waits for a batch of it; from any thread, and harmless when there is none."""
-        if (process := self._process) is not None:
-            with suppress(OSError):
-                signal.pidfd_send_signal(process, signal.SIGKILL)
+        """Let nobody wait for a batch; from any thread, and harmless when there is none."""
+        if (ahead := self._ahead) is not None:
+            ahead.interrupt()

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from worker.link import ChildLink
-from worker.ranks import members, open_meeting
-from worker.reports import Alive, Failed, Line, MemoryRecovered, RowSkipped, Steer
+from worker.ranks import members, open_hands, open_meeting
+from worker.reports import Alive, Failed, Given, Line, MemoryRecovered, RowSkipped, Steer
 
 OWN_WORDS = (Alive, RowSkipped, MemoryRecovered, Failed)
 """What a rank other than 0 says for itself."""
@@ -38,15 +39,18 @@ class RankedLinks:
     @classmethod
     def start(cls, command: Sequence[str], *, ranks: int, log_path: Path, environment: Mapping[str, str],
               first: Line | None = None) -> RankedLinks:
-        """Start `command` once for each rank, and send each `first`; those that run are ended when one cannot be started."""
+        """Start `command` once for each rank, and send `first` to rank 0; all are ended when one cannot be started."""
         links: list[ChildLink] = []
         try:
-            with open_meeting() if ranks > 1 else nullcontext() as meeting:
-                for member in members(ranks, meeting):
+            with ExitStack() as passed:
+                meeting = passed.enter_context(open_meeting()) if ranks > 1 else None
+                hands = open_hands(ranks)
+                for end in chain.from_iterable(hands):
+                    passed.enter_context(end)
+                for member in members(ranks, meeting, hands):
                     links.append(ChildLink.start(
-                        command, log_path=_log_of(member.rank, log_path), first=first,
-                        environment={**environment, **member.environment()},
-                        passed=() if member.meeting_fd is None else (member.meeting_fd,)))
+                        command, log_path=_log_of(member.rank, log_path), first=None if member.rank else first,
+                        environment={**environment, **member.environment()}, passed=member.passed_fds))
         except BaseException:
             for link in links:
                 link.reap()
@@ -80,9 +84,10 @@ class RankedLinks:
     def send(self, command: Line) -> bool:
         """Send a command to all; False when it was taken by none, since one of them reads nothing.
 
-        Of a pending change of the mixture only rank 0 hears, which proposes for all.
+        Of a pending change of the mixture only rank 0 hears, which proposes for all, and of what opens places too, whose
+        process reads for all.
         """
-        links = self._links[:1] if isinstance(command, Steer) else self._links
+        links = self._links[:1] if isinstance(command, (Steer, Given)) else self._links
         if not all(link.has_room for link in links):
             return False
         for link in links:

@@ -15,26 +15,24 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.ahead import ReadAhead, read_ahead
 from core.data.spec import Batch, Position, StreamSpec
 from core.errors import ConfigurationError, DataError, HeadraceError, OutOfMemory, RequestError, RunRejected
 from core.specs.run import RunSpec
 from worker.child import Child, open_child
-from worker.feed import Feed, Open
+from worker.feed import Feed
 from worker.held_out import HeldOut
 from worker.ranks import Member, read_member
 from worker.reports import Alive, Failed, FailureKind, PhaseChanged, Started
+from worker.sharing import Sharing, open_sharing, share_of
 from worker.training.state import Origin, State, read_state
 
 if TYPE_CHECKING:
     from worker.training.loop import Training
-
-READ_AHEAD_BYTES = 32 << 20
-
 
 SETTINGS = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
             "TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -67,13 +65,15 @@ def run(spec: RunSpec, child: Child) -> None:
     stream = StreamSpec.from_json(spec.stream)
     state = where_it_stands(spec, stream)
     child.stands_at(state.step)
+    sharing = open_sharing(member, places=lambda read: child.given_places(read.place_names), is_stopping=child.is_stopping)
     with ExitStack() as opened:
         feed = None
         if state.step < spec.total_steps:
-            feed = opened.enter_context(
-                Feed(stream, state.position, total_steps=spec.total_steps, child=child, open_ahead=_opener(child, member)))
+            feed = opened.enter_context(Feed(stream, state.position, total_steps=spec.total_steps, child=child,
+                                             open_ahead=partial(sharing.open, processes=spec.loader_processes)))
             child.on_stop(feed.interrupt)
-        training, restored = _build(spec, lambda: feed.stream if feed else stream, state, _Ties(child, member, feed), opened)
+        ties = _Ties(child, member, sharing, feed)
+        training, restored = _build(spec, lambda: feed.stream if feed else stream, state, ties, opened)
         child.begins()
         training.run(feed or iter(()), wait_seconds=lambda: feed.wait_seconds if feed else 0.0, random_state=restored)
 
@@ -84,20 +84,8 @@ class _Ties:
 
     child: Child
     member: Member
+    sharing: Sharing
     feed: Feed | None
-
-
-def _opener(child: Child, member: Member) -> Open:
-    """How a rank reads ahead: its own share of each step."""
-    def open_ahead(stream: StreamSpec, position: Position) -> ReadAhead:
-        return read_ahead(share_of(stream, member), position, byte_budget=READ_AHEAD_BYTES,
-                          places=child.given_places(stream.place_names))
-
-    return open_ahead
-
-
-def share_of(stream: StreamSpec, member: Member) -> StreamSpec:
-    return replace(stream, rank=member.rank, ranks=member.ranks)
 
 
 def where_it_stands(spec: RunSpec, stream: StreamSpec) -> State:
@@ -190,17 +178,19 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
 
 
 def _validation(spec: RunSpec, ties: _Ties, opened: ExitStack) -> Callable[[], Iterator[Batch]] | None:
-    """Open this rank's share of the held-out rows once; each evaluation reads it from the start."""
+    """What gives this rank's share of the held-out rows, from the start, to each evaluation.
+
+    A run of one rank opens its local files once and reads them itself."""
     if spec.validation is None:
         return None
     from core.data.pipeline import open_stream, plan_stream
 
-    told = share_of(StreamSpec.from_json(spec.validation), ties.member)
-    if told.place_names:
-        held_out = HeldOut(told, _opener(ties.child, ties.member))
+    told = StreamSpec.from_json(spec.validation)
+    if told.place_names or ties.member.hand_fds:
+        held_out = HeldOut(told, ties.sharing.open)
         ties.child.on_stop(held_out.interrupt)
         return held_out if plan_stream(told).total_steps else None
-    stream = opened.enter_context(open_stream(told))
+    stream = opened.enter_context(open_stream(share_of(told, ties.member)))
     return (lambda: iter(stream.batches(Position()))) if stream.plan.total_steps else None
 
 

@@ -58,6 +58,7 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
         dtype=compute.dtype,
         threads=compute.threads,
         ranks=compute.ranks,
+        loader_processes=0 if options.loader_processes == "auto" else options.loader_processes,
         stream=train.to_json(),
         validation=validation.to_json() if validation is not None else None,
         total_steps=resolved["total_steps"],

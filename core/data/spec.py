@@ -313,6 +313,27 @@ class Due:
 
 
 @dataclass(frozen=True)
+class Share:
+    """Which part of each step is a rank's, and how it is laid out."""
+
+    rank: int
+    ranks: int
+    micro_batch_tokens: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whose turn a step is, where several processes make a stream's steps: of those after a position, `of` make one in turn."""
+
+    number: int = 0
+    of: int = 1
+
+    def steps(self, after: int, last: int) -> range:
+        """The steps after one, up to the last, that this process makes."""
+        return range(after + 1 + self.number, last + 1, self.of)
+
+
+@dataclass(frozen=True)
 class Hole:
     """A row that a step was due and did not get, and why."""
 
@@ -324,6 +345,8 @@ class Hole:
     """Name of its shard."""
     is_overlong: bool = False
     """Whether it is left out for its length."""
+    is_fault: bool = False
+    """Whether the row cannot be used: what `max_bad_rows` counts."""
 
 
 @dataclass(frozen=True)

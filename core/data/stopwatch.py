@@ -1,4 +1,4 @@
-"""Where the seconds of a batch go, stage by stage: two looks at the clock for each stage of a step."""
+"""Where the seconds of a step go, stage by stage: two looks at the clock for each stage of a step."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Stopwatch:
         self.start()
 
     def start(self) -> None:
-        """Begin a batch."""
-        self._seconds = {"reading": 0.0, "rendering": 0.0, "tokenising": 0.0, "laying": 0.0}
+        """Begin a step."""
+        self._seconds = {"reading": 0.0, "rendering": 0.0, "tokenising": 0.0}
         self._parsing, self._by_reference = self._reader.parsing_seconds, self._encoder.by_reference
 
     @contextmanager

@@ -104,6 +104,9 @@ class TrainingOptions(Frozen):
     max_run_seconds: Annotated[int, Field(ge=1, strict=True)] | None = None
     devices: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """GPUs of one host that train the job together; the rows of each step are shared among them."""
+    loader_processes: Auto | Annotated[int, Field(ge=1, le=8, strict=True)] = "auto"
+    """Processes that read and tokenise the rows for all devices of a run; what a step holds does not depend on them. "auto"
+    begins with one, and takes more where the run waits for it and cores are free."""
     precision: Precision = "auto"
     """Numbers to multiply in; "auto" takes the best that the worker's device has."""
     sample_prompts: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=2000)]],

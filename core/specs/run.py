@@ -54,6 +54,8 @@ class RunSpec(Frozen):
     threads: int = 1
     ranks: int = 1
     """Processes that share the rows of each step, one device each; each is started with RANK and WORLD_SIZE."""
+    loader_processes: int = 0
+    """Processes that read and tokenise for all ranks; 0: as many as turn out to be needed."""
     stream: dict[str, Any]
     """A `core.data.spec.StreamSpec` as JSON (part "train")."""
     validation: dict[str, Any] | None = None

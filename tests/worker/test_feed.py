@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,19 +23,18 @@ class FakeAhead:
     """Batches after a position, told apart by the number of entries in their stream's log."""
 
     def __init__(self, stream: StreamSpec, position: Position) -> None:
-        self.opened_at, self.is_closed = position.step, False
-        self._process = subprocess.Popen(["sleep", "60"])
-        self.pid = self._process.pid
+        self.opened_at, self.is_closed, self.is_interrupted = position.step, False, False
         self._batches = iter([Batch(step, 0.0, (), (), len(stream.mixture), Position(step)) for step in range(
             position.step + 1, TOTAL + 1)])
 
     def __next__(self) -> Batch:
         return next(self._batches)
 
+    def interrupt(self) -> None:
+        self.is_interrupted = True
+
     def close(self) -> None:
         self.is_closed = True
-        self._process.kill()
-        self._process.wait()
 
 
 class House:
@@ -45,12 +42,14 @@ class House:
 
     def __init__(self, stream: StreamSpec) -> None:
         self.stream, self.said, self.opened, self.is_stopping = stream, [], [], False
+        self.stops_at_opening = False
         self.steering: queue.SimpleQueue = queue.SimpleQueue()
         child: Any = SimpleNamespace(report=self.said.append, steering=self.steering, is_stopping=lambda: self.is_stopping)
         self.feed = Feed(stream, Position(), total_steps=TOTAL, child=child, open_ahead=self._open)
 
     def _open(self, stream: StreamSpec, position: Position) -> Any:
         self.opened.append(FakeAhead(stream, position))
+        self.is_stopping = self.is_stopping or self.stops_at_opening
         return self.opened[-1]
 
     def commit(self, number: int) -> None:
@@ -121,10 +120,19 @@ def test_no_step_is_proposed_behind_the_last(house: House) -> None:
     assert (next(house.feed).step, proposals(house.said)) == (TOTAL, [])
 
 
-def test_an_interrupt_ends_the_process_that_is_read_now(house: House) -> None:
+def test_an_interrupt_reaches_the_one_that_is_read_now(house: House) -> None:
     house.steering.put(Steer(1))
     next(house.feed)
     house.commit(1)
     next(house.feed)
     house.feed.interrupt()
-    assert os.waitpid(house.opened[-1].pid, 0)[1] == 9
+    assert [ahead.is_interrupted for ahead in house.opened] == [False, True]
+
+
+def test_a_stop_while_another_stream_is_opened_interrupts_that_one_too(house: House) -> None:
+    house.steering.put(Steer(1))
+    next(house.feed)
+    house.commit(1)
+    house.stops_at_opening = True
+    next(house.feed)
+    assert [ahead.is_interrupted for ahead in house.opened] == [False, True]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.link import child_environment
 from worker.ranked import RankedLinks
-from worker.reports import Alive, Failed, Finished, Line, Ping, Steer, Stop
+from worker.reports import Alive, Failed, Finished, Given, Line, Ping, Steer, Stop
 
 TELL = """
 import os, sys, time
@@ -69,6 +69,19 @@ def test_commands_reach_all_and_a_pending_change_rank_0_alone(tmp_path: Path) ->
 first = sys.stdin.buffer.readline()
 sys.exit(0 if (b'steer' in first) == (rank == 0) else 1)""")
     ranked.send(Steer(1))
+    ranked.send(Ping())
+    all_reports(ranked)
+    assert ranked.exit_code == 0
+
+
+def test_rank_0_alone_is_told_what_opens_the_places(tmp_path: Path) -> None:
+    program = TELL + """
+heard = [sys.stdin.buffer.readline() for _ in range(3 if rank == 0 else 1)]
+sys.exit(0 if sum(b'places' in line for line in heard) == (2 if rank == 0 else 0) else 1)"""
+    given = Given({"web": {"url": "https://example.org"}})
+    ranked = RankedLinks.start([sys.executable, "-c", program], ranks=2, log_path=tmp_path / "run.log", first=given,
+                               environment=child_environment(os.environ, {}))
+    ranked.send(given)
     ranked.send(Ping())
     all_reports(ranked)
     assert ranked.exit_code == 0

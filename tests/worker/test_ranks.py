@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from core.specs.run import LoraSpec, RunSpec
 from tests.worker.runs import run_spec
 from worker.link import child_environment
 from worker.ranked import RankedLinks
-from worker.ranks import Member, members, open_meeting, own_threads, read_member
+from worker.ranks import Member, members, open_hands, open_meeting, own_threads, read_member
 from worker.reports import (
     Failed,
     Finished,
@@ -133,6 +134,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Line]:
     return go(folder, run_spec(folder, lora=CALM))
 
 
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> list[Line]:
+    """Two ranks, with dropout, undisturbed."""
+    folder = tmp_path_factory.mktemp("calm")
+    return go(folder, run_spec(folder, ranks=2))
+
+
 def test_three_ranks_go_where_one_goes(tmp_path: Path, alone: list[Line]) -> None:
     """Some steps have two rows, so that a rank has none of its own in them."""
     heard = go(tmp_path, run_spec(tmp_path, lora=CALM, ranks=3))
@@ -150,9 +158,8 @@ def test_a_run_goes_on_with_another_number_of_ranks(tmp_path: Path, alone: list[
     assert_alike(heard, alone)
 
 
-def test_a_rank_that_is_killed_ends_all_and_the_run_goes_on_exactly(tmp_path: Path) -> None:
+def test_a_rank_that_is_killed_ends_all_and_the_run_goes_on_exactly(tmp_path: Path, calm: list[Line]) -> None:
     """With dropout: each rank draws its own numbers, and goes on with them."""
-    calm = go(tmp_path, run_spec(tmp_path, ranks=2))
     spec = run_spec(tmp_path / "killed", ranks=2)
     with running(tmp_path / "killed", spec) as ranked:
         ranked.until(is_step(4))
@@ -167,6 +174,25 @@ def test_a_rank_that_is_killed_ends_all_and_the_run_goes_on_exactly(tmp_path: Pa
     heard += go(tmp_path / "killed", spec.model_copy(update={"resume_from": newest(heard)}))
     assert [s.train_loss for s in steps(heard).values()] == [s.train_loss for s in steps(calm).values()]
     assert all(np.array_equal(adapter(heard)[name], tensor) for name, tensor in adapter(calm).items())
+
+
+def test_a_read_ahead_that_is_killed_ends_all_and_the_run_goes_on_exactly(tmp_path: Path, calm: list[Line]) -> None:
+    """One process loads for both ranks, a child of rank 0; here two others make the steps for it."""
+    spec = run_spec(tmp_path, ranks=2, loader_processes=2)
+    with running(tmp_path, spec) as ranked:
+        ranked.until(is_step(4))
+        loaders = [psutil.Process(pid).children() for pid in ranked.links.pids]
+        assert list(map(len, loaders)) == [1, 0]
+        assert len(loaders[0][0].children()) == 2
+        loaders[0][0].kill()
+        ranked.until()
+        told = [line for line in ranked.heard if isinstance(line, Failed)]
+        assert [(failed.failure, failed.code) for failed in told] == [("infrastructure", "read_ahead_lost")]
+        heard = ranked.heard
+    heard += go(tmp_path, spec.model_copy(update={"resume_from": newest(heard)}))
+    assert [s.train_loss for s in steps(heard).values()] == [s.train_loss for s in steps(calm).values()]
+    assert Path(newest(heard), "adapter_model.safetensors").read_bytes() == Path(
+        newest(calm), "adapter_model.safetensors").read_bytes()
 
 
 def test_a_change_of_the_mixture_holds_from_one_step_on_all_ranks(tmp_path: Path) -> None:
@@ -205,9 +231,13 @@ def test_a_process_that_is_one_of_another_number_is_refused() -> None:
 
 
 def test_members_read_what_they_are_told() -> None:
+    hands = open_hands(3)
     with open_meeting() as meeting:
-        told = members(3, meeting)
+        told = members(3, meeting, hands)
     assert [read_member(member.environment(), ranks=3) for member in told] == told
+    assert [len(member.hand_fds) for member in told] == [2, 1, 1]
+    for end in chain.from_iterable(hands):
+        end.close()
     assert [member.meeting_fd is not None for member in told] == [True, False, False]
     assert Member().environment() == {}
 

@@ -1,7 +1,6 @@
 """The held-out rows → one loss and one accuracy, over all their trained tokens. Ranks share the rows and add up.
 
-Dropout is off and nothing is drawn from the random state, so an evaluation leaves the run as it was. It is read in this
-process, without read-ahead: batches are small beside a forward pass.
+Dropout is off and nothing is drawn from the random state, so an evaluation leaves the run as it was.
 """
 
 from __future__ import annotations

@@ -257,8 +257,12 @@ class Training:
         validation = self._validation()
 
         def part() -> Tally:
-            return evaluate(validation, self._model, self._layout, before_each=lambda micro: self._check(),
-                            on_batch=lambda done: self._report(Alive(done)))
+            try:
+                return evaluate(validation, self._model, self._layout, before_each=lambda micro: self._check(),
+                                on_batch=lambda done: self._report(Alive(done)))
+            except Exception:
+                self._check()  # a batch that was awaited when the stop came
+                raise
 
         tally, _ = self._together(part)
         self._phase("training")

@@ -1,4 +1,4 @@
-"""How a batch crosses from the read-ahead process to the run: one anonymous block of shared memory, by descriptor.
+"""How a batch crosses from process to process: one anonymous block of shared memory, by descriptor.
 
     the block   header (JSON), then each micro-batch's ids, loss mask, boundaries and sources, one after another, each
                 filled up to whole 8 bytes
@@ -6,15 +6,18 @@
     an answer   bytes in all of a block that was taken (8 bytes), and the seconds that the run worked on the one before it (a
                 double; below 0 when there was none)
 
-The block has no name and lives as long as a descriptor or a message holds it: whoever is killed, nothing is left behind.
-Messages keep their borders (SOCK_SEQPACKET).
+The block has no name and lives as long as a descriptor or a message holds it: whoever is killed, nothing is left behind. It
+may be passed on unread. Messages keep their borders (SOCK_SEQPACKET).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -31,7 +34,41 @@ _DTYPES = (("ids", np.int32), ("loss_mask", np.bool_), ("boundaries", np.int32),
 class Kind(IntEnum):
     BATCH = 1
     ERROR = 2
+    """The stream stops here: an error of the one tree."""
     END = 3
+    """The stream is done."""
+    FAULTS = 4
+    """Between the processes that load together: the rows at fault of the step whose batches follow."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block that was written, held by its descriptor until it is closed."""
+
+    kind: Kind
+    header_bytes: int
+    size: int
+    """Bytes in all."""
+    descriptor: int
+
+    def send(self, channel: socket.socket) -> None:
+        """Hand it over; it is held here too until it is closed. Raises OSError when nobody is there to take it."""
+        socket.send_fds(channel, [_MESSAGE.pack(self.kind, self.header_bytes, self.size)], [self.descriptor])
+
+    def read(self) -> tuple[bytes, memoryview]:
+        """Its header and its body, copied into memory of our own that may be written."""
+        content = bytearray(self.size)
+        _read_all(self.descriptor, memoryview(content))
+        return bytes(content[:self.header_bytes]), memoryview(content)[self.header_bytes:]
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    def __enter__(self) -> Block:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
@@ -43,7 +80,7 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
         "spelled": batch.spelled, "overlong": batch.overlong,
         "position": batch.position.to_json(), "loading": batch.loading.to_json(), "warnings": batch.warnings,
         "rows": [(ref.source, ref.row) for ref in batch.rows],
-        "holes": [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file, hole.is_overlong) for hole in batch.holes],
+        "holes": pack_holes(batch.holes),
         "slots": batch.slots, "slot_count": batch.slot_count, "counts": batch.counts,
         "digest": batch.digest,
         "lengths": [array.size for array in arrays],
@@ -70,36 +107,40 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
         rows=tuple(RowRef(*ref) for ref in told["rows"]),
         slots=tuple(told["slots"]), slot_count=told["slot_count"],
         counts=tuple(map(tuple, told["counts"])), digest=told["digest"],
-        holes=tuple(Hole(RowRef(source, row), *about) for source, row, *about in told["holes"]),
+        holes=unpack_holes(told["holes"]),
     )
 
 
-def send(channel: socket.socket, kind: Kind, header: bytes, arrays: list[np.ndarray]) -> int:
-    """Write a block and hand it over; gives its bytes. Raises OSError when nobody is there to take it."""
-    block = os.memfd_create("headrace-batch", os.MFD_CLOEXEC)
+def pack_holes(holes: Iterable[Hole]) -> list[tuple[Any, ...]]:
+    return [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file, hole.is_overlong, hole.is_fault)
+            for hole in holes]
+
+
+def unpack_holes(told: Iterable[Sequence[Any]]) -> tuple[Hole, ...]:
+    return tuple(Hole(RowRef(source, row), *about) for source, row, *about in told)
+
+
+def write_block(kind: Kind, header: bytes, arrays: Sequence[np.ndarray] = ()) -> Block:
+    """Write a block; to be closed when it was handed over."""
+    descriptor = os.memfd_create("headrace-batch", os.MFD_CLOEXEC)
     try:
         size = 0
         for part in (header, *arrays):
-            size += _write_all(block, part)
-            size += _write_all(block, b"\0" * _filling(size))
-        socket.send_fds(channel, [_MESSAGE.pack(kind, len(header), size)], [block])
-        return size
-    finally:
-        os.close(block)
+            size += _write_all(descriptor, part)
+            size += _write_all(descriptor, b"\0" * _filling(size))
+        return Block(kind, len(header), size, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
-def receive(channel: socket.socket) -> tuple[Kind, bytes, memoryview] | None:
-    """Take the next block, copied into memory of our own that may be written; None when the other end is gone."""
+def receive(channel: socket.socket) -> Block | None:
+    """Take the next block; None when the other end is gone."""
     message, descriptors = _receive_message(channel)
     if not message or not descriptors:
         return None
-    try:
-        kind, header_bytes, size = _MESSAGE.unpack(message)
-        content = bytearray(size)
-        _read_all(descriptors[0], memoryview(content))
-    finally:
-        os.close(descriptors[0])
-    return Kind(kind), bytes(content[:header_bytes]), memoryview(content)[header_bytes:]
+    kind, header_bytes, size = _MESSAGE.unpack(message)
+    return Block(Kind(kind), header_bytes, size, descriptors[0])
 
 
 def _receive_message(channel: socket.socket) -> tuple[bytes, list[int]]:
@@ -115,16 +156,20 @@ def _filling(size: int) -> int:
     return -size % 8
 
 
-def say_taken(channel: socket.socket, size: int, step_seconds: float) -> None:
-    channel.send(_TAKEN.pack(size, step_seconds), socket.MSG_NOSIGNAL)
+def say_taken(channel: socket.socket, size: int, step_seconds: float = -1.0) -> None:
+    with contextlib.suppress(OSError):  # it is gone; this block is whole, and the next call says so
+        channel.send(_TAKEN.pack(size, step_seconds), socket.MSG_NOSIGNAL)
 
 
-def hear_taken(channel: socket.socket, *, is_waiting: bool = True) -> tuple[int, float] | None:
-    """Wait until a block was taken: its bytes, and the seconds of a step. None when the other end is gone.
+def hear_taken(channel: socket.socket) -> tuple[int, float] | None:
+    """Hear which block was taken: its bytes, and the seconds of a step. None when the other end is gone.
 
-    Without waiting, raises BlockingIOError when no block was taken.
+    Does not wait: raises BlockingIOError when none was.
     """
-    answer = channel.recv(_TAKEN.size, 0 if is_waiting else socket.MSG_DONTWAIT)
+    try:
+        answer = channel.recv(_TAKEN.size, socket.MSG_DONTWAIT)
+    except ConnectionError:
+        return None
     return _TAKEN.unpack(answer) if answer else None
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from core.data.batches import BatchMaker, Share
+from core.data.bad_rows import BadRows
 from core.data.pipeline.meeting import MakeExamples, Tokenizing, meet, some_examples
 from core.data.pipeline.stream import Stream
 from core.data.pipeline.timetable import Timetable
 from core.data.rows import RowReader
-from core.data.spec import Example, Places, Row, RowFormat, SourceSpec, StreamSpec
+from core.data.spec import Example, Places, Row, RowFormat, Share, SourceSpec, StreamSpec
+from core.data.steps import StepMaker
 from core.data.templates import RowTemplate, open_template
 from core.data.tokens import RowEncoder, TextEncoder
 
@@ -25,11 +26,10 @@ def open_stream(spec: StreamSpec, places: Places | None = None) -> Stream:
                           front=tokenizing.front)
         templates: dict[RowFormat, RowTemplate] = {
             source.format: _template(spec, source.format, tokenizing) for source in spec.sources}
-        share = Share(spec.rank, spec.ranks, spec.micro_batch_tokens)
-        maker = BatchMaker(reader, templates, rows, sources=spec.sources, on_bad_row=spec.on_bad_row, share=share,
-                           max_bad_rows=spec.max_bad_rows)
+        maker = StepMaker(reader, templates, rows, sources=spec.sources, on_bad_row=spec.on_bad_row)
         opened.pop_all()
-    return Stream(timetable, maker, reader, warnings=tokenizing.warnings)
+    return Stream(timetable, maker, reader, share=Share(spec.rank, spec.ranks, spec.micro_batch_tokens),
+                  bad_rows=lambda: BadRows(spec.max_bad_rows, spec.sources), warnings=tokenizing.warnings)
 
 
 def _template(spec: StreamSpec, row_format: RowFormat, tokens: Tokenizing | TextEncoder) -> RowTemplate:

@@ -8,17 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.data.ahead import read_ahead
-from core.data.ahead.wire import Kind, pack_batch, receive, send, unpack_batch
+from core.data.ahead import ReadAhead, read_ahead, read_ahead_together
+from core.data.ahead.wire import Kind, pack_batch, receive, unpack_batch, write_block
 from core.data.pipeline import open_stream
 from core.data.spec import Batch, Hole, MicroBatch, Position, RowRef
 from core.errors import DataError, RunInterrupted
+from tests.loaders import Elsewhere
 from tests.streams import chat_rows, stream_spec, told, write_source
 
 
@@ -106,6 +108,57 @@ def test_its_death_is_told_with_the_signal(tmp_path: Path) -> None:
                 pass
 
 
+def test_several_processes_give_what_one_gives(tmp_path: Path) -> None:
+    spec = stream_spec(tmp_path, epochs=3, batch_size=5)
+    with open_stream(spec) as stream:
+        whole = [told(batch) for batch in stream.batches()]
+        position = stream.position_after(2)
+    with read_ahead(spec, position, processes=3) as ahead:
+        assert [told(batch) for batch in ahead] == whole[2:]
+
+
+def test_one_process_loads_for_all_ranks_and_goes_on_for_those_that_are_left(tmp_path: Path) -> None:
+    spec = stream_spec(tmp_path, epochs=50, batch_size=4)
+    first, channels = read_ahead_together(spec, None, ranks=3)
+    with first:
+        second, third = (ReadAhead(channel, Elsewhere()) for channel in channels)
+        assert [next(ahead).slots for ahead in (first, second, third)] == [(0, 3), (1,), (2,)]
+        second.close()
+        assert [(a.step, b.step) for a, b in zip(third, first, strict=True)] == [(step, step) for step in range(2, 151)]
+        third.close()
+
+
+def test_a_process_behind_the_loader_that_dies_is_named(tmp_path: Path) -> None:
+    with read_ahead(stream_spec(tmp_path, epochs=500), None, byte_budget=1, processes=2) as ahead:
+        next(ahead)
+        os.kill(_children(ahead.pid)[1], signal.SIGKILL)
+        with pytest.raises(RunInterrupted, match=r"status 1: loader process 2 of 2 ended with signal 9 \(SIGKILL\)"):
+            for _ in ahead:
+                pass
+
+
+def test_the_processes_behind_the_loader_die_with_it(tmp_path: Path) -> None:
+    with read_ahead(stream_spec(tmp_path, epochs=500), None, byte_budget=1, processes=2) as ahead:
+        next(ahead)
+        behind = _children(ahead.pid)
+        os.kill(ahead.pid, signal.SIGKILL)
+        assert len(behind) == 2
+        assert all(wait_until_dead(pid, 3) for pid in behind)
+
+
+def _children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def test_an_interrupt_from_another_thread_ends_the_wait(tmp_path: Path) -> None:
+    with read_ahead(stream_spec(tmp_path), None) as ahead:
+        threading.Timer(0.05, ahead.interrupt).start()
+        started = time.monotonic()
+        with pytest.raises(RunInterrupted, match="reading ahead was stopped"):
+            list(zip(ahead, iter(lambda: time.sleep(0.1), 0), strict=False))
+        assert time.monotonic() - started < 1
+
+
 def test_closing_ends_the_process_within_a_second(tmp_path: Path) -> None:
     ahead = read_ahead(stream_spec(tmp_path, epochs=50), None, byte_budget=1)
     next(ahead)
@@ -168,12 +221,12 @@ def test_a_batch_crosses_unchanged_and_may_be_written_to() -> None:
              for n in (1, 7, 30)]
     batch = Batch(3, 0.5, tuple(micro), (RowRef(1, 5),), 9, Position(3, (4, 8), 1), (Hole(RowRef(0, 2), 3, "ümlaut"),), 2)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        send(theirs, Kind.BATCH, *pack_batch(batch))
+    with ours, theirs, write_block(Kind.BATCH, *pack_batch(batch)) as block:
+        block.send(theirs)
         received = receive(ours)
     assert received is not None
-    assert received[0] is Kind.BATCH
-    again = unpack_batch(*received[1:])
+    assert received.kind is Kind.BATCH
+    again = unpack_batch(*received.read())
     assert told(again) == told(batch)
     assert all(each.ids.flags.writeable and each.ids.flags.aligned for each in again.micro_batches)
 

@@ -6,12 +6,16 @@ from core.data.ahead.depth import AT_FIRST, MOST, Depth
 
 
 def depth(*, loads: list[float], steps: list[float]) -> int:
+    return measured(loads, steps).batches
+
+
+def measured(loads: list[float], steps: list[float]) -> Depth:
     made = Depth()
     for seconds in loads:
         made.loaded(seconds)
     for seconds in steps:
         made.stepped(seconds)
-    return made.batches
+    return made
 
 
 def test_a_fast_loader_keeps_few_batches() -> None:
@@ -37,3 +41,14 @@ def test_a_slow_loader_keeps_what_it_can() -> None:
 
 def test_the_first_load_does_not_count() -> None:
     assert depth(loads=[30.0, 0.01, 0.01], steps=[0.1] * 3) == 3
+
+
+def test_as_many_processes_are_needed_as_loads_are_slower_than_steps_and_some_to_spare() -> None:
+    assert measured([0.05] * 40, [0.1] * 40).processes == 1
+    assert measured([0.1] * 40, [0.05] * 40).processes == 3
+    assert measured([0.1] * 20, [0.05] * 20).processes == 1  # too few to know
+
+
+def test_what_waits_has_a_limit_of_its_own() -> None:
+    made = Depth(at_first=50, most=4)
+    assert made.batches == 4

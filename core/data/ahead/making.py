@@ -1,0 +1,36 @@
+"""An open stream → its steps, written into blocks: one for each rank."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+
+from core.data.ahead.made import Made
+from core.data.ahead.wire import Kind, pack_batch, write_block
+from core.data.batches import share_out
+from core.data.pipeline import open_stream
+from core.data.pipeline.stream import Stream
+from core.data.spec import Places, Position, Share, StreamSpec, Turn
+
+
+def open_settled(spec: StreamSpec, places: Places) -> Stream:
+    """Open a stream for long, and give back what was needed only to open it: 20 MB of a tokenizer's file, and the collector's
+    interest in what will stay."""
+    gc.disable()  # thousands of objects come with the modules and the tokenizer, none goes
+    stream = open_stream(spec, places)
+    gc.enable()
+    gc.freeze()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    return stream
+
+
+def make(stream: Stream, position: Position | None, shares: Sequence[Share], turn: Turn) -> Iterator[Made]:
+    """Give the steps after a position, those of a turn."""
+    for step in stream.steps(position, turn):
+        with ExitStack() as written:
+            blocks = [written.enter_context(write_block(Kind.BATCH, *pack_batch(share_out(step, share)))) for share in shares]
+            written.pop_all()
+        yield Made(step.due.step, step.faults, tuple(blocks))
