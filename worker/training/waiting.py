@@ -2,7 +2,8 @@
 
 A stretch begins when more than a tenth of the last steps' time was waiting, over at least `LEAST_STEPS` steps and
 `LEAST_SECONDS`; it is told once, and ends when the share falls below half of that. The wait of a run's first step is its
-start, and does not count. The cause is the stage in which the loader spent most of its time on the batches of those steps.
+start, and does not count. Of several ranks the one that waited longest counts. The cause is the stage in which most of the time
+went that it took to make those steps, over all ranks and whichever process made them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ SHARE = 0.10
 LEAST_STEPS = 20
 LEAST_SECONDS = 2.0
 
-_MORE_PROCESSES = "leave the loader process a core of its own (HEADRACE_THREADS one below the cores)"
+_MORE_PROCESSES = ("give loading more of the cores: HEADRACE_THREADS one below their number leaves the loader one of its "
+                   "own, and options.loader_processes says how many processes share the loading")
 _REMEDIES = {
     "reading": "put the data on a faster disk, or on a host whose memory holds it",
     "network": "copy the data near to the worker, give its cache more room, or submit with the layout 'blocks', which reads "
