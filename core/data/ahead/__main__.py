@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(parent: int, numbers: list[int]) -> int:
     _end_with(parent)
+    _allow_blocks_in_flight()
     asked = Asked.from_line(sys.stdin.buffer.read())
     channels = [socket.socket(fileno=number) for number in numbers]
     try:
@@ -39,6 +41,12 @@ def _end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _allow_blocks_in_flight() -> None:
+    """Each block that waits is a descriptor on its way; the kernel allows as many as there may be open files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

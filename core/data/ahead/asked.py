@@ -18,7 +18,7 @@ class Asked:
     position: Position | None
     """Where to go on from; None for the start."""
     byte_budget: int
-    """Bytes that may wait to be taken; one step always may."""
+    """Bytes that may wait to be taken; one step always may. Processes that make steps in turn may keep half as many beside."""
     places: Places
     ranks: int = 1
     """Ranks that the steps are shared out to, one channel each. With one, it is given the share that the stream names."""

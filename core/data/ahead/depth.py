@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 LEAST, MOST = 2, 256
-"""The most that may wait: each holds a descriptor in flight, of which a system allows about a thousand."""
+"""The most that may wait: each holds a descriptor in flight, of which many systems allow about a thousand."""
 AT_FIRST = 8
 """Until a step was measured: a run that starts is fed at once when its model is there."""
 _FORGOTTEN = 0.02

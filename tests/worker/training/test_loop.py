@@ -123,6 +123,21 @@ def test_a_stop_ends_a_run_whose_stream_broke(tmp_path: Path) -> None:
     assert saves(heard) == [(2, "recovery")]
 
 
+def test_a_stop_ends_a_run_that_awaits_a_held_out_batch(tmp_path: Path) -> None:
+    stopping = [False]
+    heard: list[Line] = []
+
+    class Broken:
+        def __iter__(self):
+            stopping[0] = True
+            raise RunInterrupted("reading ahead was stopped")
+            yield
+
+    spec = run_spec(tmp_path, eval_every_steps=2)
+    train(spec, report=heard.append, validation=Broken(), is_stopping=lambda: stopping[0])  # pyright: ignore[reportArgumentType]
+    assert heard[-1] == Stopped(2)
+
+
 def test_samples_stand_before_the_first_step_and_after_the_last(tmp_path: Path) -> None:
     heard: list[Line] = []
     train(run_spec(tmp_path, **PROMPTS), report=heard.append)
