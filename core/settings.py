@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a training child; 0: one per core.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What train workers compute on.")
     fair_share_half_life_seconds: float = Field(
-        14400.0, ge=60, description="After so long a device-second that a project used counts half in the order of the queue."
+        3600.0, ge=60, description="After so long a device-second that a project used counts half in the order of the queue."
     )
     backfill_seconds: float = Field(
         600.0, ge=0, description="How long smaller jobs may pass one that waits for devices, where its start is not foreseen."

@@ -30,7 +30,7 @@ from core.jobs.repository import holding_runs, lock_job, lock_run
 from core.projects.models import Project
 from core.projects.usage import note_use
 from core.scheduling.policy import DEFAULT, Policy
-from core.scheduling.reading import Asking
+from core.scheduling.reading import NOBODY, Asking, Barred
 from core.scheduling.service import choose_next, note_blocked, one_at_a_time
 from core.storage.artifacts import run_key
 
@@ -44,18 +44,20 @@ class Claim:
 
 
 def claim_next(session: Session, *, worker_id: str, host: str, devices: Sequence[str], lease_seconds: float,
-               of: int | None = None, now: datetime | None = None, policy: Policy = DEFAULT) -> Claim | None:
+               of: int | None = None, now: datetime | None = None, policy: Policy = DEFAULT, barred: Barred = NOBODY
+               ) -> Claim | None:
     """Claim the job whose turn it is on this host, with as many of the free `devices` (ids) as it asks for: all, or none.
 
     `of` is how many devices the host has in all, as many as are free unless told. None when nothing is due that may start here
     now: jobs that wait for several devices are noted as such, and room is kept for them (`core/scheduling/choosing.py`). A host
-    without a device of record takes jobs of one, and leases none. Claims are made one after another, on all hosts together."""
+    without a device of record takes jobs of one, and leases none. Nothing of those who are `barred` is claimed. Claims are made
+    one after another, on all hosts together, so what is counted before a claim still holds when it is made."""
     now = now or database_now(session)
     one_at_a_time(session)
     asking = Asking(host, tuple(devices), len(devices) if of is None else of)
     tried: frozenset[str] = frozenset()
     while True:
-        choice = choose_next(session, asking, now=now, policy=policy, without=tried)
+        choice = choose_next(session, asking, now=now, policy=policy, barred=barred, without=tried)
         note_blocked(session, choice.blocked, now=now)
         if choice.job is None:
             return None

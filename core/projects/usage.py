@@ -22,7 +22,7 @@ from core.db.upsert import upsert
 from core.projects.models import DeviceUse, RecentUse
 
 BUCKET_SECONDS = 600
-HALF_LIFE_SECONDS = 4 * 3600.0
+HALF_LIFE_SECONDS = 3600.0
 """Where no setting says otherwise."""
 
 

@@ -23,7 +23,7 @@ from core.scheduling.cluster import Cluster, Host, Slot, choose_slots, could_eve
 from core.scheduling.order import Waiting
 from core.scheduling.policy import Policy
 
-DEPTH = 128
+DEPTH = 64
 """How many jobs in turn are looked at for one that fits."""
 
 
@@ -64,6 +64,8 @@ def choose(turns: Iterable[Waiting], cluster: Cluster, host_name: str, *, now: d
         slots = _room(job, host, kept, now, policy)
         if slots is not None:
             return Choice(job, slots, tuple(blocked))
+        if kept is not None and _is_all_kept(kept, host, now, policy):
+            break
         if kept is not None or choose_slots(job.need, host.free) is not None:
             continue
         place = _place(job, cluster, now)
@@ -82,6 +84,11 @@ def _room(job: Waiting, host: Host, kept: _Kept | None, now: datetime, policy: P
         return choose_slots(job.need, host.free)
     aside = choose_slots(job.need, [slot for slot in host.free if slot.id not in kept.slots])
     return aside or (choose_slots(job.need, host.free) if _may_pass(job, kept, now, policy) else None)
+
+
+def _is_all_kept(kept: _Kept, host: Host, now: datetime, policy: Policy) -> bool:
+    """Whether nothing at all may start on the host now."""
+    return kept.job.holds(now, policy) and all(slot.id in kept.slots for slot in host.free)
 
 
 def _may_pass(job: Waiting, kept: _Kept, now: datetime, policy: Policy) -> bool:

@@ -7,12 +7,12 @@ them. So a look costs two seeks and a row for each waiting project, and a row fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, String, bindparam, or_, select, text
+from sqlalchemy import ColumnElement, Select, String, and_, bindparam, or_, select, text
 from sqlalchemy.orm import Session
 
 from core.db.base import UtcDateTime
@@ -32,7 +32,17 @@ ELSEWHERE = "elsewhere"
 ALIVE_SECONDS = 90.0
 """A host counts while one of its train workers was seen so lately."""
 
-HEADS = text("""
+
+def _ids(name: str) -> Any:
+    """A list of ids in SQL, empty ones too."""
+    return bindparam(name, type_=String(), expanding=True)
+
+
+_DUE = """state = 'queued' AND (not_before IS NULL OR not_before <= :now)
+      AND devices <= :devices AND (memory_bytes IS NULL OR memory_bytes <= :memory_bytes)
+      AND (key_id IS NULL OR key_id NOT IN :barred)
+      AND (started_at IS NOT NULL OR (project_id NOT IN :spent AND (key_id IS NULL OR key_id NOT IN :spent)))"""
+HEADS = text(f"""
 WITH RECURSIVE waiting(project_id) AS (
     SELECT min(project_id) FROM jobs WHERE state = 'queued'
     UNION ALL
@@ -40,21 +50,29 @@ WITH RECURSIVE waiting(project_id) AS (
     FROM waiting WHERE project_id IS NOT NULL
 ), levels AS (
     SELECT project_id, (
-        SELECT priority FROM jobs
-        WHERE state = 'queued' AND project_id = waiting.project_id AND (not_before IS NULL OR not_before <= :now)
-          AND devices <= :devices AND (memory_bytes IS NULL OR memory_bytes <= :memory_bytes)
-        ORDER BY priority DESC LIMIT 1) AS level
-    FROM waiting WHERE project_id IS NOT NULL
+        SELECT priority FROM jobs WHERE project_id = waiting.project_id AND {_DUE} ORDER BY priority DESC LIMIT 1) AS level
+    FROM waiting WHERE project_id IS NOT NULL AND project_id NOT IN :barred
 )
 SELECT (
-    SELECT id FROM jobs
-    WHERE state = 'queued' AND project_id = levels.project_id AND priority = levels.level
-      AND (not_before IS NULL OR not_before <= :now)
-      AND devices <= :devices AND (memory_bytes IS NULL OR memory_bytes <= :memory_bytes)
+    SELECT id FROM jobs WHERE project_id = levels.project_id AND priority = levels.level AND {_DUE}
     ORDER BY queued_at, id LIMIT 1) AS id
 FROM levels WHERE level IS NOT NULL
-""").bindparams(bindparam("now", type_=UtcDateTime())).columns(id=String())
+""").bindparams(bindparam("now", type_=UtcDateTime()), _ids("barred"), _ids("spent")
+               ).columns(id=String())
 """The first due job of each project that a host of so many devices, with so much memory, could run."""
+
+
+@dataclass(frozen=True)
+class Barred:
+    """Projects and keys, by their ids, whose jobs may not start now, whatever is free."""
+
+    all: frozenset[str] = frozenset()
+    """None of their jobs."""
+    fresh: frozenset[str] = frozenset()
+    """None of their jobs that no run has begun yet."""
+
+
+NOBODY = Barred()
 
 
 @dataclass(frozen=True)
@@ -114,13 +132,20 @@ def read_cluster(session: Session, running: dict[str, Running], *, now: datetime
 
 
 def read_queues(session: Session, *, now: datetime, ever: Limits = NO_LIMITS, soon: Limits = NO_LIMITS,
-                without: frozenset[str] = frozenset()) -> dict[str, Iterator[Waiting]]:
+                barred: Barred = NOBODY, without: frozenset[str] = frozenset()) -> dict[str, Iterator[Waiting]]:
     """The queue of each project that has a job due, in its own order: its first job within the limits `ever`, then, read as
-    they are asked for, those behind it within the limits `soon`. Jobs in `without` are left out."""
-    found = session.scalars(HEADS, {"now": now, "devices": ever.devices, "memory_bytes": ever.memory_bytes}).all()
-    rows = session.execute(_waiting(now).where(Job.id.in_(found)))
-    heads = [_from_row(row) for row in rows]
-    return {head.project_id: _queue(session, head, now, soon, without) for head in heads}
+    they are asked for, those within the limits `soon`: the first of every project together, more of a project by pages. Jobs
+    in `without` are left out."""
+    heads = _heads(session, now, ever, barred)
+    behind = _waiting(now, soon, barred)
+    seconds: dict[str, Waiting] = {}
+
+    def first_of_soon(project_id: str) -> Waiting | None:
+        if not seconds:
+            seconds.update(_heads(session, now, soon, barred))
+        return seconds.get(project_id)
+
+    return {project_id: _queue(session, head, first_of_soon, behind, without) for project_id, head in heads.items()}
 
 
 def read_queue(session: Session, *, now: datetime, project_id: str | None = None) -> list[Waiting]:
@@ -129,13 +154,27 @@ def read_queue(session: Session, *, now: datetime, project_id: str | None = None
     return sorted((_from_row(row) for row in session.execute(query)), key=own_order)
 
 
-def _queue(session: Session, head: Waiting, now: datetime, soon: Limits, without: frozenset[str]) -> Iterator[Waiting]:
+def _heads(session: Session, now: datetime, limits: Limits, barred: Barred) -> dict[str, Waiting]:
+    """The first due job of each project within the limits."""
+    told = {"now": now, "devices": limits.devices, "memory_bytes": limits.memory_bytes}
+    found = session.scalars(HEADS, {**told, "barred": list(barred.all), "spent": list(barred.fresh)}).all()
+    heads = [_from_row(row) for row in session.execute(_waiting(now).where(Job.id.in_(found)))] if found else []
+    return {head.project_id: head for head in heads}
+
+
+def _queue(session: Session, head: Waiting, first_of_soon: Callable[[str], Waiting | None], query: Select[Any],
+           without: frozenset[str]) -> Iterator[Waiting]:
     if head.id not in without:
         yield head
-    mine = _waiting(now, soon).where(Job.project_id == head.project_id)
-    level: int | None = head.priority
+    first = first_of_soon(head.project_id)
+    if first is None:
+        return
+    if first.id not in without and first.id != head.id:
+        yield first
+    mine = query.where(Job.project_id == head.project_id)
+    level: int | None = first.priority
     while level is not None:
-        after = (head.queued_at, head.id) if level == head.priority else None
+        after = (first.queued_at, first.id) if level == first.priority else None
         yield from (job for job in _level(session, mine.where(Job.priority == level), after) if job.id not in without)
         lower = mine.with_only_columns(Job.priority).where(Job.priority < level).order_by(Job.priority.desc()).limit(1)
         level = session.scalar(lower)
@@ -157,14 +196,21 @@ def _is_after(after: tuple[datetime, str]) -> Any:
     return or_(Job.queued_at > queued_at, (Job.queued_at == queued_at) & (Job.id > job_id))
 
 
-def _waiting(now: datetime, limits: Limits = NO_LIMITS) -> Select[Any]:
+def _waiting(now: datetime, limits: Limits = NO_LIMITS, barred: Barred = NOBODY) -> Select[Any]:
     seconds, limit = Job.progress["rates"]["seconds"].as_float(), Job.spec["options"]["max_run_seconds"].as_float()
     query = select(Job.id, Job.project_id, Job.priority, Job.queued_at, Job.devices, Job.memory_bytes, Job.blocked_at,
                    Job.held_host, Job.promised_at, Job.step, Job.total_steps, seconds, limit)
     query = query.where(Job.state == "queued", or_(Job.not_before.is_(None), Job.not_before <= now))
-    if limits is NO_LIMITS:
-        return query
-    return query.where(Job.devices <= limits.devices, or_(Job.memory_bytes.is_(None), Job.memory_bytes <= limits.memory_bytes))
+    if limits is not NO_LIMITS:
+        has_room = or_(Job.memory_bytes.is_(None), Job.memory_bytes <= limits.memory_bytes)
+        query = query.where(Job.devices <= limits.devices, has_room)
+    if barred.all:
+        query = query.where(_not_of(barred.all))
+    return query.where(or_(Job.started_at.is_not(None), _not_of(barred.fresh))) if barred.fresh else query
+
+
+def _not_of(subjects: frozenset[str]) -> ColumnElement[bool]:
+    return and_(Job.project_id.not_in(subjects), or_(Job.key_id.is_(None), Job.key_id.not_in(subjects)))
 
 
 def _from_row(row: Any) -> Waiting:
@@ -202,4 +248,7 @@ def _moment(stamp: float | None) -> datetime | None:
     return datetime.fromtimestamp(stamp, UTC) if stamp is not None else None
 
 
-__all__ = ["NO_LIMITS", "Asking", "Limits", "read_cluster", "read_queue", "read_queues", "read_running", "read_shares"]
+__all__ = [
+    "NOBODY", "NO_LIMITS", "Asking", "Barred", "Limits", "read_cluster", "read_queue", "read_queues", "read_running",
+    "read_shares",
+]

@@ -21,7 +21,9 @@ from core.scheduling.order import order_queue as order
 from core.scheduling.policy import DEFAULT, Policy
 from core.scheduling.preemption import Room, plan_room
 from core.scheduling.reading import (
+    NOBODY,
     Asking,
+    Barred,
     Limits,
     read_cluster,
     read_queue,
@@ -40,13 +42,14 @@ def one_at_a_time(session: Session) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
 
 
-def choose_next(session: Session, asking: Asking, *, now: datetime, policy: Policy = DEFAULT,
+def choose_next(session: Session, asking: Asking, *, now: datetime, policy: Policy = DEFAULT, barred: Barred = NOBODY,
                 without: frozenset[str] = frozenset()) -> Choice:
-    """Choose what the asking worker starts now; jobs in `without` are left out."""
+    """Choose what the asking worker starts now; jobs in `without`, and of those who are `barred`, are left out."""
     running = read_running(session, now=now)
     cluster = read_cluster(session, running, now=now, asking=asking)
     host = cluster.hosts[asking.host]
-    queues = read_queues(session, now=now, ever=Limits.of(host.slots), soon=Limits.of(host.free), without=without)
+    queues = read_queues(session, now=now, ever=Limits.of(host.slots), soon=Limits.of(host.free), barred=barred,
+                         without=without)
     shares = read_shares(session, list(running.values()), now=now, policy=policy)
     return choose(in_turn(queues, shares, now=now, policy=policy), cluster, asking.host, now=now, policy=policy)
 
@@ -60,7 +63,7 @@ def note_blocked(session: Session, blocked: Sequence[Blocked], *, now: datetime)
                         execution_options={"synchronize_session": False})
 
 
-def preempt(session: Session, *, now: datetime, policy: Policy = DEFAULT) -> list[str]:
+def preempt(session: Session, *, now: datetime, policy: Policy = DEFAULT, barred: Barred = NOBODY) -> list[str]:
     """Tell runs to make room for jobs of higher priority that cannot start; give the jobs that are to wait again.
 
     Safe to call at any moment: a run that was told is not told again, and what has room needs nobody."""
@@ -68,7 +71,7 @@ def preempt(session: Session, *, now: datetime, policy: Policy = DEFAULT) -> lis
     running = read_running(session, now=now)
     cluster = read_cluster(session, running, now=now)
     shares = read_shares(session, list(running.values()), now=now, policy=policy)
-    turns = in_turn(read_queues(session, now=now), shares, now=now, policy=policy)
+    turns = in_turn(read_queues(session, now=now, barred=barred), shares, now=now, policy=policy)
     rooms = plan_room(turns, cluster, now=now, policy=policy)
     return [running[run_id].job_id for room in rooms for run_id in room.run_ids if _tell(session, room, run_id, now=now)]
 

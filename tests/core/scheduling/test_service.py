@@ -14,6 +14,7 @@ from core.jobs.models import Job
 from core.projects.models import Project
 from core.projects.usage import note_use
 from core.scheduling.policy import Policy
+from core.scheduling.reading import Barred
 from core.scheduling.service import is_any_higher, order_queue, positions, preempt
 from core.workers import service as workers
 from tests.factories import NOW, a_project, a_queued_job, later
@@ -154,6 +155,22 @@ def test_a_host_finds_its_job_behind_many_that_lack_devices_now(ledger: Ledger):
             a_queued_job(session, options={"devices": 2}, priority=3)
         small = a_queued_job(session)
         assert claimed(session, at=1, worker=1) == small.id
+
+
+def test_nothing_of_those_who_are_barred_is_claimed(ledger: Ledger):
+    with ledger.write() as session:
+        full, spent, other = (a_project(session, name) for name in ("full", "spent", "other"))
+        a_queued_job(session, full)
+        begun, fresh = a_queued_job(session, spent, priority=1), a_queued_job(session, spent, priority=2)
+        begun.started_at = NOW
+        free, keyed = a_queued_job(session, other), a_queued_job(session, other, priority=3)
+        keyed.key_id = "key_full"
+        session.flush()
+        barred = Barred(frozenset({full.id, "key_full"}), frozenset({spent.id}))
+        told = [claims.claim_next(session, worker_id="w", host="x", devices=(), lease_seconds=30, now=NOW, barred=barred)
+                for _ in range(3)]
+        assert [found.job.id if found else None for found in told] == [begun.id, free.id, None]
+        assert fresh.state == "queued"
 
 
 def claim_of_new(session, project: Project) -> Claim:
