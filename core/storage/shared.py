@@ -6,7 +6,8 @@ there, and copies.
     delete      the manifest goes first, so that nothing half removed looks whole
 
 Files are read where they lie, by ranges, through the cache of blocks (`core/data/shards`). A copy is noted in its folder; when
-copies take more than their budget, those unused for longest and for an hour at least go.
+copies take more than their budget, those unused for longest and for an hour at least go. Whoever fetches looks at that now and
+then, so every host keeps within its own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.storage import manifest
-from core.storage.artifacts import STORAGE, Artifacts
+from core.storage.artifacts import INCOMING, STORAGE, Artifacts
 from core.storage.bucket import Bucket, NoSuchObject
 from core.storage.manifest import FolderDamaged, Manifest, ManifestFile
 
@@ -31,6 +32,9 @@ COPY = ".copy"
 COPIES = ("indexes/*", "models/*", "jobs/*/runs/*/checkpoints/*")
 CHECKPOINT = re.compile(r"jobs/[^/]+/runs/[^/]+/checkpoints/[^/]+")
 IDLE_SECONDS = 3600.0
+TIDY_SECONDS = 600.0
+LOST_SECONDS = 7 * 24 * 3600.0
+"""What is not in the bucket and was touched so long ago belongs to no run that lives."""
 
 
 class SharedArtifacts(Artifacts):
@@ -39,9 +43,10 @@ class SharedArtifacts(Artifacts):
     is_shared = True
     place = STORAGE
 
-    def __init__(self, root: Path, bucket: Bucket, *, copies_bytes: int) -> None:
+    def __init__(self, root: Path, bucket: Bucket, *, copies_bytes: int, tidy_seconds: float = TIDY_SECONDS) -> None:
         super().__init__(root)
         self._bucket, self._copies_bytes = bucket, copies_bytes
+        self._tidy_seconds, self._tidied_at = tidy_seconds, time.monotonic()
 
     def attempt_key(self, key: str, fence: int) -> str:
         """In a bucket nothing is replaced as a whole, so each attempt at a folder has a key of its own."""
@@ -163,15 +168,26 @@ class SharedArtifacts(Artifacts):
         yield from {key[0] for path in self._bucket.iter_paths("jobs") if (key := CHECKPOINT.match(path))}
 
     def tidy(self) -> None:
-        """Keep the copies within their budget."""
-        held = sorted((told.stat().st_mtime, sum(f.stat().st_size for f in told.iterdir()), told) for pattern in COPIES
-                      for told in self.root.glob(pattern) if (told / COPY).is_file())
-        over = sum(size for _, size, _ in held) - self._copies_bytes
-        for used_at, size, folder in held:
-            if over <= 0 or time.time() - used_at < IDLE_SECONDS:
-                return
-            self.drop_copy(folder.relative_to(self.root).as_posix())
-            over -= size
+        """Keep the copies within their budget, and drop what a process that is long gone left half done."""
+        self._tidied_at = time.monotonic()
+        held = sorted(self._held())
+        over = sum(size for _, size, is_copy, _ in held if is_copy) - self._copies_bytes
+        for used_at, size, is_copy, folder in held:
+            idle = time.time() - used_at
+            if idle > LOST_SECONDS if not is_copy else over > 0 and idle > IDLE_SECONDS:
+                self.drop_copy(folder.relative_to(self.root).as_posix())
+                over -= size if is_copy else 0
+        for left in (self.root / INCOMING).glob("*"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > LOST_SECONDS:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    def _held(self) -> Iterator[tuple[float, int, bool, Path]]:
+        """When each folder here was last used, its bytes, whether the bucket has it too, and its path."""
+        for folder in (found for pattern in COPIES for found in self.root.glob(pattern)):
+            with contextlib.suppress(OSError):  # another process may remove it at this moment
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                yield folder.stat().st_mtime, size, (folder / COPY).is_file(), folder
 
     def _download(self, key: str, path: Path) -> None:
         line, aside = self._manifest_bytes(key), self.new_temporary()
@@ -182,6 +198,8 @@ class SharedArtifacts(Artifacts):
             (aside / manifest.NAME).write_bytes(line)
             (aside / COPY).touch()
             _place(aside, path)
+            if time.monotonic() - self._tidied_at > self._tidy_seconds:
+                self.tidy()
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import orjson
 
 from core.storage import manifest
+from core.storage.artifacts import STORAGE
 from tests.worker.fake_steps import a_step
 from worker.reports import (
     Failed,
@@ -77,6 +78,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--stall-at", type=int)
     parser.add_argument("--fail-at", type=int)
     parser.add_argument("--failure", default="user")
+    parser.add_argument("--unreached-at", type=int, help="ends since its rows in the bucket cannot be read")
     parser.add_argument("--babble-at", type=int)
     parser.add_argument("--deaf", dest="is_deaf", action="store_true")
     parser.add_argument("--dies-proposing", action="store_true")
@@ -94,6 +96,9 @@ def misbehave(asked: argparse.Namespace, step: int) -> None:
         time.sleep(600)
     if step == asked.fail_at:
         report(Failed(asked.failure, "bad_row", "row 3 is no row", "training_file"))
+        sys.exit(1)
+    if step == asked.unreached_at:
+        report(Failed("infrastructure", "place_unreachable", f"'files/f' in place {STORAGE!r} could not be read in 8 tries"))
         sys.exit(1)
     if step == asked.babble_at:
         os.write(FD, b"I am not a report\n")

@@ -162,3 +162,12 @@ def test_a_run_waits_for_a_bucket_that_is_away_when_it_begins(sqlite_ledger: Led
         jobs.cancel(session, claim.job.project_id, claim.job.id, now=place.clock())
     supervising.join(20)
     assert read_job(place, claim).state == "cancelled"
+
+
+def test_a_run_whose_rows_cannot_be_read_is_handed_back_and_costs_no_attempt(
+        sqlite_ledger: Ledger, store: remote.Bucket, tmp_path: Path) -> None:
+    place = a_host(sqlite_ledger, store, tmp_path, "unreached", "--unreached-at", "3")
+    claim = a_run(place)
+    Supervisor(place, claim).supervise()
+    job = read_job(place, claim)
+    assert (job.state, job.failed_attempts, read_run(place, claim).outcome) == ("queued", 0, "handed_back")

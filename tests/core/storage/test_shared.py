@@ -112,15 +112,28 @@ def test_a_bucket_that_is_not_there_is_told_and_no_secret_is(store: remote.Bucke
 
 def test_copies_beyond_their_budget_go_but_for_those_used_lately_or_nowhere_else(store: remote.Bucket, tmp_path: Path) -> None:
     host = a_host(store, tmp_path, "tidy", copies_bytes=1000)
-    for name, is_up, idle in (("old", True, True), ("older", True, True), ("fresh", True, False), ("only", False, True)):
+    weeks = 14 * 24 * 3600
+    for name, is_up, idle in (("old", True, IDLE_SECONDS * 2), ("older", True, IDLE_SECONDS * 3), ("fresh", True, 0),
+                              ("only", False, IDLE_SECONDS * 2), ("lost", False, weeks)):
         key = f"jobs/j/runs/000001-r/checkpoints/{name}"
         a_checkpoint(host, key, b"x" * 600)
         if is_up:
             host.upload(host.path(key), key)
-        used_at = time.time() - (IDLE_SECONDS * (3 if name == "older" else 2) if idle else 0)
+        used_at = time.time() - idle
         os.utime(host.path(key), (used_at, used_at))
     host.tidy()
     assert sorted(path.name for path in host.path("jobs/j/runs/000001-r/checkpoints").iterdir()) == ["fresh", "only"]
+
+
+def test_whoever_fetches_keeps_the_copies_within_their_budget(store: remote.Bucket, tmp_path: Path) -> None:
+    here, there = (a_host(store, tmp_path / name, "fetching", copies_bytes=500, tidy_seconds=0) for name in "ab")
+    for name in ("first", "second"):
+        a_checkpoint(here, f"indexes/{name}", b"x" * 600)
+        here.upload(here.path(f"indexes/{name}"), f"indexes/{name}")
+    long_ago = time.time() - IDLE_SECONDS * 2
+    os.utime(there.fetch("indexes/first"), (long_ago, long_ago))
+    there.fetch("indexes/second")
+    assert [path.name for path in there.path("indexes").iterdir()] == ["second"]
 
 
 def test_a_models_folder_is_shared_once_and_left_as_it_is(store: remote.Bucket, tmp_path: Path) -> None:
