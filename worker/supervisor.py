@@ -235,7 +235,7 @@ class Supervisor:
             self._log.info("child.ended", exit_code=exit_code, ending=self._ending)
             if is_lost:
                 return None
-            is_all_up = self._is_all_up(keeper)
+            is_all_up = self._is_all_up(keeper, scribe)
             if keeper.is_lost or not self._is_all_written(scribe):
                 return None
             if scribe.fault is not None:
@@ -317,7 +317,7 @@ class Supervisor:
         assert child.exit_code is not None
         return child.exit_code
 
-    def _is_all_up(self, keeper: LeaseKeeper) -> bool:
+    def _is_all_up(self, keeper: LeaseKeeper, scribe: Scribe) -> bool:
         """Wait until the checkpoints are in the bucket. The end of a job waits however long; a cancel, a shutdown, and a pause
         or preemption while the bucket is away give up what is not up then: it is trained again."""
         asked_at = time.monotonic()
@@ -325,7 +325,8 @@ class Supervisor:
             is_hurried = self._place.stop.is_set() or (self._ending in SAVES_FIRST and self._uploads.is_away)
             if not is_hurried:
                 asked_at = time.monotonic()
-            if keeper.is_lost or keeper.wanted == "cancel" or time.monotonic() - asked_at > UPLOAD_SECONDS:
+            is_useless = keeper.is_lost or scribe.is_lost or scribe.fault is not None or keeper.wanted == "cancel"
+            if is_useless or time.monotonic() - asked_at > UPLOAD_SECONDS:
                 self._uploads.abandon()
         return self._uploads is None or not self._uploads.is_abandoned
 
