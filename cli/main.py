@@ -1,7 +1,7 @@
 """`headrace`: the command line. Each noun has a file; this one lists them and ends a command that was refused.
 
-`serve`, `api`, `worker`, `migrate`, `keys`, `models add|list|remove` and `doctor` work on the server's machine; all others
-speak HTTP with HEADRACE_API_URL and HEADRACE_API_KEY.
+`serve`, `api`, `worker`, `migrate`, `keys`, `projects`, `models add|list|remove` and `doctor` work on the server's machine;
+all others speak HTTP with HEADRACE_API_URL and HEADRACE_API_KEY.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import datasets, files, jobs, keys, models, serve
+from cli import datasets, files, jobs, keys, models, projects, serve
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.errors import REFUSED, ServerAway
@@ -53,6 +53,7 @@ app.command("worker", rich_help_panel=SERVER)(serve.worker)
 app.command("migrate", rich_help_panel=SERVER)(serve.migrate_command)
 app.command("doctor", rich_help_panel=SERVER)(doctor)
 app.add_typer(keys.app, name="keys", rich_help_panel=SERVER)
+app.add_typer(projects.app, name="projects", rich_help_panel=SERVER)
 app.add_typer(models.app, name="models", rich_help_panel=SERVER)
 app.command("submit", rich_help_panel=CLIENT)(submit)
 app.command("watch", rich_help_panel=CLIENT)(watch)

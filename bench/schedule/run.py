@@ -1,7 +1,7 @@
 """The policy over simulated weeks, and its speed on ten thousand queued jobs.
 
-    python -m bench.schedule.run week [--seeds 1,2,3]
-    python -m bench.schedule.run queue [--jobs 10000 --projects 50 --claims 100]
+    python bench/schedule/run.py week [--seeds 1,2,3]
+    python bench/schedule/run.py queue [--jobs 10000 --projects 50 --claims 100]
 
 `week` writes its figures to results.json and the waits as a picture to docs/figures/schedule-waits.svg; `queue` measures
 claims and list pages on SQLite and on a PostgreSQL server of its own.
@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.loaders.results import keep, row
-from bench.schedule import ledgers
-from bench.schedule.picture import drawn
-from bench.schedule.week import NAMES, a_week, busy, quantile, waits
-from core.scheduling.policy import DEFAULT
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from bench.loaders.results import keep, row  # noqa: E402
+from bench.schedule import ledgers  # noqa: E402
+from bench.schedule.picture import drawn  # noqa: E402
+from bench.schedule.week import NAMES, a_week, busy, quantile, waits  # noqa: E402
+from core.scheduling.policy import DEFAULT  # noqa: E402
+
 FIGURE = HERE.parents[1] / "docs" / "figures" / "schedule-waits.svg"
 OURS = "headrace"
 PILES = {"piles of one-minute jobs alone": (60.0, False), "piles of five-minute jobs alone": (300.0, False),

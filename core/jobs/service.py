@@ -27,6 +27,7 @@ from core.jobs.states import HELD
 from core.jobs.stops import cancel, pause, resume
 from core.models.service import resolve_base
 from core.projects.repository import lock_project
+from core.projects.service import check_priority
 from core.specs.job import SPEC_VERSION, JobSpec
 from core.steering.schedule import plan_mixture
 
@@ -49,6 +50,7 @@ def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, m
         return repeated
     _check_limit(session, project_id, max_unfinished)
     resolve_base(session, project_id, spec.model)
+    check_priority(session, project_id, spec.priority or 0)
     job = _add_job(session, project_id, spec, key_id=key_id, now=now)
     plan_mixture(session, job, spec.mixture_schedule or (), now=now)
     append_message(session, job, code="job.created", message=f"Created fine-tuning job: {job.id}", now=now)

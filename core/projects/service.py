@@ -25,6 +25,8 @@ SHOWN_PREFIX = 8
 """Characters of a secret that lists show."""
 LAST_USED_EVERY = timedelta(minutes=1)
 MAX_NAME = 128
+MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0
+HIGHEST_PRIORITY = 100
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,36 @@ def find_or_create_project(session: Session, name: str, *, now: datetime) -> Pro
     project = find_project(session, name)
     assert project is not None
     return project
+
+
+def list_projects(session: Session) -> list[Project]:
+    """All projects, by name."""
+    return list(session.scalars(select(Project).order_by(Project.name)))
+
+
+def set_share(session: Session, name: str, *, weight: float | None = None, max_priority: int | None = None) -> Project:
+    """Set a project's shares, and the highest priority that its jobs may ask for; what is None stays as it is."""
+    project = find_project(session, name)
+    if project is None:
+        raise NotFound(f"no project {shown(name)}; see `headrace projects list`")
+    if weight is not None and not MIN_WEIGHT <= weight <= MAX_WEIGHT:
+        raise InvalidValue(f"weight {weight:g} of project {shown(name)} is not usable; a weight is a number from "
+                           f"{MIN_WEIGHT:g} to {MAX_WEIGHT:g}, and 1 unless set", param="weight")
+    if max_priority is not None and not -HIGHEST_PRIORITY <= max_priority <= HIGHEST_PRIORITY:
+        raise InvalidValue(f"max_priority {max_priority} of project {shown(name)} is not a priority; priorities go from "
+                           f"-{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}", param="max_priority")
+    project.weight = project.weight if weight is None else weight
+    project.max_priority = project.max_priority if max_priority is None else max_priority
+    session.flush()
+    return project
+
+
+def check_priority(session: Session, project_id: str, priority: int) -> None:
+    """Raise InvalidValue for a priority that the project may not ask for."""
+    highest = get_project(session, project_id).max_priority
+    if priority > highest:
+        raise InvalidValue(f"priority {priority} is higher than the {highest} that this project may ask for; give at most "
+                           "that, or ask the operator (`headrace projects set NAME --max-priority N`)", param="priority")
 
 
 def create_key(session: Session, *, name: str, project: str | None, is_admin: bool, now: datetime) -> tuple[ApiKey, str]:
@@ -111,6 +143,6 @@ def _check_name(thing: str, name: str) -> None:
 
 
 __all__ = [
-    "Caller", "authenticate", "create_key", "digest_of", "find_or_create_project", "get_project", "is_use_due", "list_keys",
-    "revoke_key", "touch_key",
+    "Caller", "authenticate", "check_priority", "create_key", "digest_of", "find_or_create_project", "get_project",
+    "is_use_due", "list_keys", "list_projects", "revoke_key", "set_share", "touch_key",
 ]

@@ -223,6 +223,18 @@ def test_keys_are_made_listed_without_their_secret_and_revoked(server: Server) -
     assert run(server, "jobs", "list", HEADRACE_API_KEY=secret).returncode == 2
 
 
+def test_shares_of_a_project_are_set_and_listed(server: Server) -> None:
+    secret = succeeded(run(server, "keys", "create", "desk", "--project", "guests")).strip()
+    succeeded(run(server, "projects", "set", "guests", "--weight", "2", "--max-priority", "0"))
+    told = {each["name"]: each for each in json.loads(succeeded(run(server, "projects", "list", "--json")))}
+
+    assert (told["guests"]["weight"], told["guests"]["max_priority"]) == (2.0, 0)
+    refused = run(server, "submit", MILLER, "--model", "tiny", "--priority", "1", HEADRACE_API_KEY=secret)
+    assert refused.returncode == 2
+    assert "priority 1 is higher than the 0" in refused.stderr
+    assert run(server, "projects", "set", "nobody", "--weight", "2").returncode == 2
+
+
 def test_base_models_are_listed_removed_and_added_again_beside_the_server(server: Server) -> None:
     succeeded(run(server, "models", "add", "second", "--builtin", "tiny"))
     names = {model["name"] for model in json.loads(succeeded(run(server, "models", "list", "--json")))}

@@ -100,3 +100,35 @@ def test_projects_have_organizations_of_their_own(ledger: Ledger):
         one, two = (projects.find_or_create_project(session, name, now=NOW) for name in ("one", "two"))
     assert one.organization_id != two.organization_id
     assert one.organization_id.startswith("org-")
+
+
+def test_a_project_s_shares_and_its_highest_priority_are_set_each_alone(ledger: Ledger):
+    with ledger.write() as session:
+        projects.find_or_create_project(session, "acme", now=NOW)
+        projects.set_share(session, "acme", weight=2.5)
+        project = projects.set_share(session, "acme", max_priority=0)
+        assert (project.weight, project.max_priority) == (2.5, 0)
+        assert [each.name for each in projects.list_projects(session)] == ["acme"]
+
+
+@pytest.mark.parametrize("told", [{"weight": 0.0}, {"weight": float("nan")}, {"weight": 1e9}, {"max_priority": 101}])
+def test_shares_that_make_no_sense_are_refused(sqlite_ledger: Ledger, told: dict):
+    with sqlite_ledger.write() as session:
+        projects.find_or_create_project(session, "acme", now=NOW)
+        with pytest.raises(InvalidValue, match="acme"):
+            projects.set_share(session, "acme", **told)
+
+
+def test_shares_of_a_project_that_is_not_there_are_refused(sqlite_ledger: Ledger):
+    with sqlite_ledger.write() as session, pytest.raises(NotFound, match="projects list"):
+        projects.set_share(session, "nobody", weight=1.0)
+
+
+def test_a_priority_above_what_the_project_may_ask_for_is_refused(sqlite_ledger: Ledger):
+    with sqlite_ledger.write() as session:
+        project = projects.find_or_create_project(session, "acme", now=NOW)
+        projects.set_share(session, "acme", max_priority=3)
+        projects.check_priority(session, project.id, 3)
+        with pytest.raises(InvalidValue, match="priority 4 is higher than the 3") as refused:
+            projects.check_priority(session, project.id, 4)
+    assert refused.value.param == "priority"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from core.projects.usage import decay
 from core.scheduling.order import HELD_SECONDS, Share, Waiting, in_turn, order_queue, positions, with_held
 from core.scheduling.policy import Policy
 from tests.core.scheduling.pictures import NOW, runs, waits
@@ -63,3 +64,12 @@ def test_only_the_first_job_of_each_project_is_read_until_more_is_asked_for():
     turns = in_turn({project: queue(project) for project in "abc"}, {}, now=NOW, policy=POLICY)
     assert next(turns).id == "a0"
     assert read == ["a0", "b0", "c0"]
+
+
+def test_the_example_of_the_page_on_scheduling():
+    shares = {"research": Share(2.0, 3600 * decay(3600, 3600), 1), "students": Share(1.0, 1200.0),
+              "thesis": Share(1.0, 2400 * decay(7200, 3600))}
+    assert {project: share.use for project, share in shares.items()} == {"research": 930, "students": 1200, "thesis": 600}
+    jobs = [waits(project, project) for project in shares]
+    assert order(*jobs, **shares) == "thesis research students"
+    assert order(*jobs, waits("first", "students", priority=1), **shares) == "first thesis research students"
