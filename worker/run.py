@@ -132,11 +132,12 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
     from worker.training.device import open_device
 
     child.report(Alive(1))
-    from worker.training.checkpointing import KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR, Elsewhere, Saver, restore
+    from worker.training.checkpointing import Elsewhere, Saver, restore
     from worker.training.group import open_group
     from worker.training.loop import Steering, Surroundings, Training
     from worker.training.model import build_model
     from worker.training.optimizer import build_optimizer
+    from worker.training.publishing import KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR
     from worker.training.sampling import Sampler
     from worker.training.space import Room
 

@@ -1,45 +1,33 @@
 """The state of a step's border → a folder that survives anything, and back.
 
-A save is a snapshot in memory (at the border, while training waits) and a write (in a thread, while training goes on):
-
-1. files into `checkpoints/.tmp-…`, each fsynced, the manifest last;
-2. the folder renamed to its final name, its parent fsynced;
-3. only then is it reported.
-
-When the disk has no room (`space.py`), a checkpoint is left out and training goes on; the last step's waits for room, until
+A save is a snapshot in memory (at the border, while training waits) and a write (in a thread, while training goes on), which
+publishes a folder whole or not at all (`publishing.py`). One write runs at a time; the next save waits for it. When the disk has no room (`space.py`), a checkpoint is left out and training goes on; the last step's waits for room, until
 the run is told to stop.
-
-A crash at any moment leaves a whole checkpoint or a `.tmp-…` that the next start removes. One write runs at a time; the next
-save waits for it. Of the recovery points the last few are kept: two when run by hand; more under a supervisor, which removes
-them itself once it has a row of a newer one, so that a ledger out of reach for minutes costs no point that it knows.
 Reading back trusts nothing that the manifest does not vouch for and unpickles nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import RunInterrupted
-from core.storage import manifest
 from worker.model_folder import TOKENIZER_FILES
 from worker.reports import CheckpointKind, Line, Saved
 from worker.training.model import Model, adapter_files, load_adapter
 from worker.training.optimizer import Optimizer
+from worker.training.publishing import KEPT_BY_HAND, Publisher
 from worker.training.space import Room, is_full
 from worker.training.state import Origin, State
 
-RECOVERY = "-recovery"
-KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR = 2, 10
-"""Recovery points that a child leaves on the disk."""
 LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 3000.0
 """How long the last checkpoint waits for room, holding its device, before the run is given up."""
@@ -113,29 +101,21 @@ class Saver:
 
     def __init__(self, folder: Path, *, base_model: Path, origin: Origin, report: Callable[[Line], None],
                  keep: int = KEPT_BY_HAND, room: Room | None = None) -> None:
-        self._folder = folder / "checkpoints"
-        self._room = room or Room(self._folder, min_free_bytes=0, report=report)
+        self._publisher = Publisher(folder, keep=keep)
+        self._room = room or Room(folder, min_free_bytes=0, report=report)
         self._is_hurried = threading.Event()
         self.kept_step = 0
         """The step of the border that was saved last, or that the run began at."""
         self._tokenizer_files = [base_model / name for name in TOKENIZER_FILES if (base_model / name).is_file()]
         self._origin = origin
-        self._report, self._keep = report, keep
+        self._report = report
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._recoveries: list[Path] = []
 
     def open(self, from_step: int) -> None:
         """Make the folder and clear it of what no one can name: unfinished writes, and recovery points ahead of the start."""
         self.kept_step = from_step
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for debris in self._folder.glob(".tmp-*"):
-            shutil.rmtree(debris)
-        for folder in sorted(self._folder.glob(f"step-*{RECOVERY}")):
-            if int(folder.name.split("-")[1]) > from_step:
-                _remove(folder)
-            else:
-                self._recoveries.append(folder)
+        self._publisher.open(from_step)
 
     @property
     def is_busy(self) -> bool:
@@ -199,43 +179,23 @@ class Saver:
     def _is_written(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> bool:
         """Write a snapshot and report it; False when there is no room for it."""
         step = taken.state.step
-        folder = self._folder / (f"step-{step:08d}" + (RECOVERY if kind == "recovery" else ""))
         if not self._room.is_there(taken.bytes, step=step, from_reserve=self._is_hurried.is_set()):
             return False
         try:
-            sealed = self._publish(taken, folder, with_tokenizer=kind != "recovery")
+            published = self._publisher.publish(step, kind, partial(self._write_files, taken, kind))
         except Exception as error:
             if not is_full(error):
                 raise
             self._room.ran_out(taken.bytes, step=step)
             return False
         self.kept_step = step
-        self._room.saved(sealed.bytes, step=step)
-        self._report(Saved(step, kind, str(folder), sealed.digest, sealed.bytes, taken.state.position.to_json(), metrics,
+        self._room.saved(published.bytes, step=step)
+        self._report(Saved(step, kind, str(published.folder), published.digest, published.bytes, taken.state.position.to_json(), metrics,
                            taken.state.seen.to_json()))
-        if kind == "recovery":
-            self._prune(folder)
+        self._publisher.prune()
         return True
 
-    def _publish(self, taken: Snapshot, folder: Path, *, with_tokenizer: bool) -> manifest.Manifest:
-        aside = self._folder / f".tmp-{folder.name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        try:
-            self._write_files(taken, aside)
-            for file in self._tokenizer_files if with_tokenizer else []:
-                shutil.copyfile(file, aside / file.name)
-            sealed = manifest.seal(aside)
-            if folder.exists():  # a save that no one heard of: this one has the same content
-                _remove(folder)
-            aside.rename(folder)
-            manifest.sync_folder(self._folder)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
-        return sealed
-
-    def _write_files(self, taken: Snapshot, aside: Path) -> None:
+    def _write_files(self, taken: Snapshot, kind: CheckpointKind, aside: Path) -> None:
         save_file(taken.adapter, aside / "adapter_model.safetensors", metadata={"format": "pt"})
         save_file(taken.moments, aside / "optimizer.safetensors")
         save_file(taken.random_state, aside / "rng.safetensors")
@@ -243,21 +203,9 @@ class Saver:
         (aside / "state.json").write_bytes(taken.state.to_json(origin=self._origin, torch_version=torch.__version__))
         for file in aside.iterdir():
             file.chmod(0o644)
-
-    def _prune(self, newest: Path) -> None:
-        self._recoveries = [folder for folder in self._recoveries if folder != newest] + [newest]
-        while len(self._recoveries) > self._keep:
-            _remove(self._recoveries.pop(0))
+        for file in self._tokenizer_files if kind != "recovery" else []:
+            shutil.copyfile(file, aside / file.name)
 
 
 def _copied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder so that no half of it keeps its name; it may be gone already."""
-    aside = folder.with_name(f".tmp-removed-{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
