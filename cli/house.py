@@ -1,7 +1,7 @@
 """The parent of a server's processes: starts them, starts again what dies, stops all in order.
 
 A part that dies is started again after a wait that doubles from 0.2 to 10 seconds, and that begins anew once the part has
-lived for half a minute. A stop goes through the parts in the order of `stops_as`: those that take work in before those that do
+lived for ten seconds. A stop goes through the parts in the order of `stops_as`: those that take work in before those that do
 it, the bell last; each gets its grace, then KILL. A second request to stop shortens every grace to a second.
 """
 
@@ -18,7 +18,7 @@ from cli.children import Speaker, signal_group
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
-STEADY_SECONDS = 30.0
+STEADY_SECONDS = 10.0
 HASTE_SECONDS = 1.0
 LOOK_SECONDS = 2.0
 """How often children are looked at even if no signal came."""

@@ -57,7 +57,11 @@ def serve(
     Makes the home if it is not there, brings its database up to date, and starts the API, the workers and an embedded Redis.
     Ctrl-C or TERM stops all in order (training jobs are saved first, and go on at the next start); a second Ctrl-C is quicker.
     """
-    settings = settings_for(home, host=host, port=port)
+    keep_house(settings_for(home, host=host, port=port))
+
+
+def keep_house(settings: Settings, *, worker: str = "worker") -> None:
+    """Serve until a stop is asked for; `worker` is the module that workers are started from."""
     settings = settings.model_copy(update={"port": take_port(settings.host, settings.port)})
     make_home(settings.home)
     places_of(settings)  # a mistake in the operator's file ends the start, not the first job that names a place
@@ -67,7 +71,7 @@ def serve(
         speaker = Speaker()
         if not settings.database_url:  # the lock on the home says that nobody else serves this ledger
             free_leases(ledger, runs_no_more, speaker)
-        house = House(build_parts(settings, ledger, speaker), speaker)
+        house = House(build_parts(settings, ledger, speaker, worker=worker), speaker)
         house.listen()
         try:
             house.start()
@@ -96,7 +100,7 @@ def take_port(host: str, port: int) -> int:
                              "stop what listens there") from error
 
 
-def build_parts(settings: Settings, ledger: Ledger, speaker: Speaker) -> list[Part]:
+def build_parts(settings: Settings, ledger: Ledger, speaker: Speaker, *, worker: str = "worker") -> list[Part]:
     """List what makes this server, in the order of starting."""
     environment = {**os.environ, **part_environment(settings)}
 
@@ -110,8 +114,8 @@ def build_parts(settings: Settings, ledger: Ledger, speaker: Speaker) -> list[Pa
     return [
         *([] if settings.redis_url else [_redis(settings)]),
         python("api", "api", stops_as=1, grace=API_GRACE_SECONDS),
-        *(python(name, "worker", "--queue", "train", stops_as=2, grace=TRAIN_GRACE_SECONDS) for name in names),
-        python("upkeep", "worker", "--queue", "upkeep", stops_as=3, grace=UPKEEP_GRACE_SECONDS),
+        *(python(name, worker, "--queue", "train", stops_as=2, grace=TRAIN_GRACE_SECONDS) for name in names),
+        python("upkeep", worker, "--queue", "upkeep", stops_as=3, grace=UPKEEP_GRACE_SECONDS),
     ]
 
 

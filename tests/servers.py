@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,10 +31,11 @@ LEASE_SECONDS = 3.0
 
 
 class Server:
-    """One running `headrace serve`."""
+    """One running `headrace serve`, or another `program` that serves as it does."""
 
-    def __init__(self, home: Path, port: int, **settings: str) -> None:
+    def __init__(self, home: Path, port: int, *, program: Sequence[str] = (), **settings: str) -> None:
         self.home, self.port = home, port
+        self._program = program or (*HEADRACE, "serve")
         self._settings = settings
         self.process: subprocess.Popen[bytes] | None = None
         self.key = ""
@@ -58,7 +59,7 @@ class Server:
         """Start the server and wait until it is ready; at the first start make a key and the tiny base model."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [*HEADRACE, "serve", "--port", str(self.port)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT,
+                [*self._program, "--port", str(self.port)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT,
                 env=self.environment,
             )
         wait_for(self._is_ready, READY_SECONDS, "the server was not ready", self.log)
@@ -123,9 +124,9 @@ HEADRACE = (sys.executable, "-m", "cli.main")
 
 
 @contextlib.contextmanager
-def a_server(folder: Path, **settings: str) -> Iterator[Server]:
+def a_server(folder: Path, *, program: Sequence[str] = (), **settings: str) -> Iterator[Server]:
     """Run a server in `folder`; whatever happens, none of its processes is left."""
-    server = Server(folder / "home", free_port(), **settings)
+    server = Server(folder / "home", free_port(), program=program, **settings)
     try:
         server.start()
         yield server

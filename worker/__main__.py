@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 
 from core.clock import system_clock
 from core.db.migrate import require_current
@@ -19,6 +20,7 @@ from core.signals.bell import Bell
 from core.signals.queue import QUEUES, Queue
 from core.storage.opening import open_artifacts
 from worker.away import insist, is_away
+from worker.child import CHILD
 
 log = get_log(__name__)
 
@@ -27,7 +29,8 @@ POOL_SIZE = 8
 EXIT_CONFIGURATION = 2
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, child: Sequence[str] = CHILD) -> int:
+    """Work as the arguments say; `child` starts a training process when the path of its spec is put behind it."""
     asked = _parse(arguments)
     try:
         settings = read_settings()
@@ -38,14 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
         stop, heard = threading.Event(), threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: (stop.set(), heard.set()))
-        work(settings, asked.queue, slots=asked.concurrency or UPKEEP_SLOTS, stop=stop, heard=heard)
+        work(settings, asked.queue, slots=asked.concurrency or UPKEEP_SLOTS, stop=stop, heard=heard,
+             child=child)
     except ConfigurationError as error:
         print(error.message, file=sys.stderr)
         return EXIT_CONFIGURATION
     return 0
 
 
-def work(settings: Settings, queue: str, *, slots: int, stop: threading.Event, heard: threading.Event) -> None:
+def work(settings: Settings, queue: str, *, slots: int, stop: threading.Event, heard: threading.Event,
+         child: Sequence[str] = CHILD) -> None:
     """Serve one queue until `stop` is set."""
     ledger = Ledger(settings.sql_url, durability="NORMAL", pool_size=POOL_SIZE + slots)
     bell, rings = Bell(settings.bell_url), Queue(settings.bell_url)
@@ -53,7 +58,7 @@ def work(settings: Settings, queue: str, *, slots: int, stop: threading.Event, h
     try:
         insist(lambda: require_current(ledger.engine), until=stop)
         if queue == "train":
-            _train(settings, ledger, bell, stop, heard)
+            _train(settings, ledger, bell, stop, heard, child)
         else:
             _upkeep(settings, ledger, bell, rings, slots, stop, heard)
     except Exception as error:
@@ -67,11 +72,12 @@ def work(settings: Settings, queue: str, *, slots: int, stop: threading.Event, h
         log.info("worker.stopped", pid=os.getpid())
 
 
-def _train(settings: Settings, ledger: Ledger, bell: Bell, stop: threading.Event, heard: threading.Event) -> None:
+def _train(settings: Settings, ledger: Ledger, bell: Bell, stop: threading.Event, heard: threading.Event,
+           child: Sequence[str]) -> None:
     from worker.supervisor import Place
     from worker.train import serve_train
 
-    place = Place(ledger, open_artifacts(settings), settings, bell.ring, system_clock, stop)
+    place = Place(ledger, open_artifacts(settings), settings, bell.ring, system_clock, stop, child)
     serve_train(place, heard)
 
 

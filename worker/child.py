@@ -32,6 +32,8 @@ PR_SET_PDEATHSIG = 1
 GIVEN_SECONDS = 10.0
 """How long the places are waited for, which a supervisor sends before anything else."""
 REPORT_FD, PARENT_PID = "HEADRACE_REPORT_FD", "HEADRACE_PARENT_PID"
+CHILD = (sys.executable, "-m", "worker.run")
+"""Starts a child when the path of its spec is put behind it."""
 
 
 class Child:
@@ -131,7 +133,7 @@ class Child:
             call()
 
 
-def open_child() -> Child:
+def open_child(*, silence_seconds: float = SILENCE_SECONDS) -> Child:
     """Tie this process to its supervisor, if it has one, and start to listen."""
     told = os.environ.get(REPORT_FD)
     if told is None:
@@ -139,7 +141,8 @@ def open_child() -> Child:
     else:
         die_with_parent(os.environ.get(PARENT_PID))
         os.set_inheritable(int(told), False)
-        child = Child(report_fd=int(told), command_fd=sys.stdin.fileno(), is_supervised=True)
+        child = Child(report_fd=int(told), command_fd=sys.stdin.fileno(), is_supervised=True,
+                      silence_seconds=silence_seconds)
     child.listen()
     return child
 

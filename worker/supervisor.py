@@ -19,7 +19,6 @@ A run is settled, and its devices are free, only after the child's whole process
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -46,6 +45,7 @@ from core.steering.service import place_pending
 from core.storage.artifacts import STORAGE, Artifacts
 from core.storage.shared import SharedArtifacts
 from worker.away import insist
+from worker.child import CHILD
 from worker.compute import compute_for
 from worker.keeper import LeaseKeeper
 from worker.link import child_environment
@@ -99,8 +99,7 @@ class Place:
     clock: Clock
     stop: threading.Event
     """Set when the worker is told to end."""
-    command: Sequence[str] = (sys.executable, "-m", "worker.run")
-    """Starts a child when the spec's path is put behind it."""
+    command: Sequence[str] = CHILD
 
 
 @dataclass(frozen=True)

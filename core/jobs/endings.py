@@ -8,7 +8,11 @@
 | anything else, a pause was asked for | paused |
 | preempted (a job of higher priority needs its devices) | queued at its old place, due at once; no bad end |
 | handed back (its worker stops) | queued, due at once; no bad end |
-| failed by the infrastructure, interrupted, lost | queued, due after a growing wait; the third without a new step: failed |
+| failed by the infrastructure, interrupted | queued, due after a growing wait; the third without a new step: failed |
+| lost: its worker died, or let its lease lapse | the same, but for the tenth in a row |
+
+A child that ends badly three times over is taken for the job's own fault. That of a worker's death is seldom the job: whoever
+kills workers must do it ten times before the job is given up, and those deaths do not add to the child's.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Literal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.service import final_of
@@ -30,8 +36,11 @@ from core.models.service import add_tuned_model
 Outcome = Literal["succeeded", "failed", "cancelled", "paused", "preempted", "handed_back", "interrupted", "lost"]
 
 MAX_BAD_ENDS = 3
-"""Bad ends in a row without a new step or checkpoint that end a job."""
+"""Bad ends without a new step or checkpoint that end a job."""
+MAX_LOST = 10
+"""Runs in a row, lost with their workers without a new step, that end a job."""
 FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 30.0
 FINAL_FAILURES = ("user", "memory")
 
 
@@ -47,14 +56,21 @@ class Ending:
 
 def settle_job(session: Session, job: Job, run: Run, ending: Ending, *, now: datetime) -> Job:
     """Move the job of a run that has just ended."""
-    return verb_of(job, ending)(session, job, run, ending, now)
+    lost = lost_in_a_row(session, job) if ending.outcome == "lost" else 0
+    return verb_of(job, ending, lost=lost)(session, job, run, ending, now)
 
 
 Verb = Callable[[Session, Job, Run, Ending, datetime], Job]
 
 
-def verb_of(job: Job, ending: Ending) -> Verb:
-    """Choose the row of the table above."""
+def lost_in_a_row(session: Session, job: Job) -> int:
+    """How many of the job's newest runs were lost without a step of progress, one after the other."""
+    query = select(Run.outcome, Run.last_step).where(Run.job_id == job.id).order_by(Run.attempt.desc()).limit(MAX_LOST)
+    return sum(1 for _ in takewhile(lambda run: run == ("lost", job.step), (tuple(row) for row in session.execute(query))))
+
+
+def verb_of(job: Job, ending: Ending, *, lost: int = 0) -> Verb:
+    """Choose the row of the table above; `lost` counts the runs in a row that were lost, this one included."""
     if ending.outcome == "succeeded":
         return _succeed
     if job.wanted == "cancel" or ending.outcome == "cancelled":
@@ -67,6 +83,8 @@ def verb_of(job: Job, ending: Ending) -> Verb:
         return _make_room
     if ending.outcome in ("handed_back", "paused"):
         return _hand_back
+    if ending.outcome == "lost":
+        return _try_again if lost < MAX_LOST else _give_up
     return _try_again if job.failed_attempts + 1 < MAX_BAD_ENDS else _give_up
 
 
@@ -92,7 +110,8 @@ def _fail(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -
 
 def _give_up(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
     cause = _error(ending)
-    told = f"{MAX_BAD_ENDS} attempts in a row ended at step {job.step} without progress; the last one: {cause['message']}"
+    number = MAX_LOST if ending.outcome == "lost" else MAX_BAD_ENDS
+    told = f"{number} attempts in a row ended at step {job.step} without progress; the last one: {cause['message']}"
     job.failed_attempts += 1
     return _fail(session, job, run, Ending("failed", ending.failure, {**cause, "message": told}), now)
 
@@ -115,11 +134,13 @@ def _make_room(session: Session, job: Job, run: Run, ending: Ending, now: dateti
 
 
 def _try_again(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
-    wait = FIRST_WAIT_SECONDS * 2**job.failed_attempts
+    is_lost = ending.outcome == "lost"
+    bad_before = job.failed_attempts + (lost_in_a_row(session, job) - 1 if is_lost else 0)
+    wait = min(FIRST_WAIT_SECONDS * 2**bad_before, LONGEST_WAIT_SECONDS)
     error = _error(ending)
     return move(session, job.id, "queued", code="run.interrupted", level="warn", now=now, **_FREE,
                 message=f"Attempt {run.attempt} ended at step {job.step} ({error['message']}); it is tried again",
-                data={"run_id": run.id, "error": error}, failed_attempts=job.failed_attempts + 1,
+                data={"run_id": run.id, "error": error}, failed_attempts=job.failed_attempts + (not is_lost),
                 not_before=now + timedelta(seconds=wait))
 
 

@@ -72,7 +72,7 @@ class Job(Base):
     """The run that holds the job now."""
     attempts: Mapped[int] = mapped_column(default=0)
     failed_attempts: Mapped[int] = mapped_column(default=0)
-    """Attempts since the last progress that ended badly; the third ends the job."""
+    """Attempts since the last progress that ended badly by themselves, not with their worker; the third ends the job."""
     not_before: Mapped[datetime | None]
     """Growing wait after a bad end."""
     blocked_at: Mapped[datetime | None]

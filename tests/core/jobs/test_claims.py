@@ -189,6 +189,36 @@ def test_three_bad_ends_without_progress_fail_the_job_with_the_cause(ledger: Led
     assert "signal 9" in job.error["message"]
 
 
+def test_runs_lost_with_their_workers_end_a_job_only_when_it_happens_ten_times_over(ledger: Ledger):
+    with ledger.write() as session:
+        a_queued_job(session)
+        jobs = []
+        for number in range(10):
+            claim = a_claim(session, worker_id=f"wrk_{number}", now=later(number * 100))
+            assert claim is not None
+            claims.end_worker(session, f"wrk_{number}", now=later(number * 100))
+            job = session.get_one(Job, claim.job.id)
+            jobs.append((job.state, job.failed_attempts))
+    assert jobs[:9] == [("queued", 0)] * 9
+    assert job.state == "failed"
+    assert "10 attempts in a row" in (job.error or {})["message"]
+
+
+def test_the_deaths_of_two_workers_leave_a_child_its_own_three_attempts(ledger: Ledger):
+    with ledger.write() as session:
+        a_queued_job(session)
+        states = []
+        for number, outcome in enumerate(["lost", "lost", "interrupted", "interrupted", "lost", "interrupted"]):
+            claim = a_claim(session, worker_id=f"wrk_{number}", now=later(number * 100))
+            assert claim is not None
+            if outcome == "lost":
+                claims.end_worker(session, f"wrk_{number}", now=later(number * 100))
+            else:
+                settle(session, claim, "interrupted", now=later(number * 100))
+            states.append(session.get_one(Job, claim.job.id).state)
+    assert states == ["queued"] * 5 + ["failed"]
+
+
 @pytest.mark.parametrize("progress", ["step", "checkpoint"])
 def test_progress_lets_a_job_try_on(ledger: Ledger, progress: str):
     with ledger.write() as session:
