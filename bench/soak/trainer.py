@@ -30,7 +30,7 @@ from core.data.spec import Batch, Position, StreamSpec
 from core.specs.run import RunSpec
 from core.storage import manifest
 from worker.child import Child, open_child
-from worker.reports import CheckpointKind, Failed, Finished, PhaseChanged, Started, StepDone, Stopped
+from worker.reports import CheckpointKind, Failed, Finished, PhaseChanged, Saved, Started, StepDone, Stopped
 from worker.training.lineage import Seen
 from worker.training.publishing import KEPT_UNDER_SUPERVISOR, Publisher
 
@@ -93,12 +93,14 @@ def main() -> int:
     child.stands_at(trained.step)
     child.report(Started(from_step=trained.step, total_steps=spec.total_steps, parameters=SIZE, trainable_parameters=SIZE,
                          device="cpu", dtype="fp32"))
-    publisher = Publisher(Path(spec.folder), report=child.report, keep=KEPT_UNDER_SUPERVISOR)
+    publisher = Publisher(Path(spec.folder), keep=KEPT_UNDER_SUPERVISOR)
     publisher.open(trained.step)
 
     def save(kind: CheckpointKind) -> None:
-        publisher.publish(trained.step, kind, trained.write, position=trained.position.to_json(), metrics={},
-                          seen=trained.seen.to_json())
+        made = publisher.publish(trained.step, kind, trained.write)
+        child.report(Saved(trained.step, kind, str(made.folder), made.digest, made.bytes, trained.position.to_json(), {},
+                           trained.seen.to_json()))
+        publisher.prune()
 
     child.begins()
     return train(spec, asked, child, trained, told, save)

@@ -1,8 +1,10 @@
 """The state of a step's border → a folder that survives anything, and back.
 
 A save is a snapshot in memory (at the border, while training waits) and a write (in a thread, while training goes on), which
-publishes a folder whole or not at all (`publishing.py`). One write runs at a time; the next save waits for it. When the disk has no room (`space.py`), a checkpoint is left out and training goes on; the last step's waits for room, until
-the run is told to stop.
+publishes a folder whole or not at all (`publishing.py`). One write runs at a time; the next save waits for it. When the disk
+has no room (`space.py`), a checkpoint is left out and training goes on; the last step's waits for room, until the run is told
+to stop.
+
 Reading back trusts nothing that the manifest does not vouch for and unpickles nothing.
 """
 
@@ -190,8 +192,8 @@ class Saver:
             return False
         self.kept_step = step
         self._room.saved(published.bytes, step=step)
-        self._report(Saved(step, kind, str(published.folder), published.digest, published.bytes, taken.state.position.to_json(), metrics,
-                           taken.state.seen.to_json()))
+        self._report(Saved(step, kind, str(published.folder), published.digest, published.bytes,
+                           taken.state.position.to_json(), metrics, taken.state.seen.to_json()))
         self._publisher.prune()
         return True
 
