@@ -19,7 +19,7 @@ def told(chunks: Sequence[Chunk], *, command: str) -> dict[str, Any]:
     """All that results.json says."""
     cases = sorted({(chunk["database"], chunk["trainer"]) for chunk in chunks})
     rows = [row for case in cases for row in _rows(case, [c for c in chunks if (c["database"], c["trainer"]) == case])]
-    return {"commit": _commit(), "machine": machine(), "command": command, "kills": _kills(chunks),
+    return {"commit": commit(), "machine": machine(), "command": command, "kills": _kills(chunks),
             **{name: _sum(chunks, name) for name in COUNTS}, "recovery_seconds": recovery(chunks), "rows": rows,
             "chunks": list(chunks)}
 
@@ -64,6 +64,6 @@ def _sum(chunks: Sequence[Chunk], name: str) -> int:
     return sum(chunk[name] for chunk in chunks)
 
 
-def _commit() -> str:
+def commit() -> str:
     here = Path(__file__).resolve().parent
     return subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()

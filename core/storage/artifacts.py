@@ -6,6 +6,7 @@ it was written aside in `.incoming`, fsynced, renamed, and the folder that now n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -138,12 +139,16 @@ class Artifacts:
         """Keep copies within their budget; a folder of our own has none."""
 
     def delete(self, key: str) -> None:
-        """Remove a file or folder with all that it holds; safe to call twice."""
+        """Remove a file or folder with all that it holds; safe to call twice.
+
+        A folder is taken from its name first, so a death on the way leaves no half of it there."""
         path = self.path(key)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        if not path.is_dir() or path.is_symlink():
+            return path.unlink(missing_ok=True)
+        aside = self.new_temporary()
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(aside)
+        return shutil.rmtree(aside, ignore_errors=True)
 
     def free_bytes(self) -> int:
         self.root.mkdir(parents=True, exist_ok=True)
