@@ -1,8 +1,9 @@
 """The parent of a server's processes: starts them, starts again what dies, stops all in order.
 
-A part that dies is started again after a wait that doubles from 0.2 to 10 seconds, and that begins anew once the part has
-lived for ten seconds. A stop goes through the parts in the order of `stops_as`: those that take work in before those that do
-it, the bell last; each gets its grace, then KILL. A second request to stop shortens every grace to a second.
+A part that dies is started again in 0.2 seconds, but its starts are kept apart by a time that doubles from 0.2 to 10 seconds,
+and that begins anew once the part has lived for ten. A stop goes through the parts in the order of `stops_as`: those that take
+work in before those that do it, the bell last; each gets its grace, then KILL. A second request to stop shortens every grace to
+a second.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Member:
         """Set the next start after a death."""
         if now - self.started_at >= STEADY_SECONDS:
             self.wait_seconds = FIRST_WAIT_SECONDS
-        self.next_start = now + self.wait_seconds
+        self.next_start = max(now + FIRST_WAIT_SECONDS, self.started_at + self.wait_seconds)
         self.wait_seconds = min(self.wait_seconds * 2, LONGEST_WAIT_SECONDS)
 
 

@@ -1,12 +1,12 @@
 """One soak: a server, jobs that come over HTTP, kills at random, and the history checked when all is over.
 
-The kills keep step with the jobs: the n-th comes when its share of the jobs has ended, after a random pause, so that both end
-together whatever the machine's speed. Most are waited out, and their recovery timed; some come in quick succession.
+Kills and jobs keep step: the n-th kill comes when its share of the jobs has ended, after a random pause, and jobs are
+submitted as the kills go on, so that both end together whatever the machine's speed. Most kills are waited out, and their
+recovery timed; some come in quick succession.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
 import threading
 import time
@@ -26,14 +26,19 @@ from core.jobs.models import Job
 from core.jobs.states import FINISHED
 from core.storage.artifacts import Artifacts
 from tests.journeys import jobs
-from tests.servers import Server, a_server, wait_for
+from tests.servers import Server, a_server, tail, wait_for
 
 IN_HASTE = 0.2
 """Share of the kills that nobody waits out."""
 QUEUE_DEPTH = 5
 """Jobs that wait while the soak runs."""
-SUBMIT_TRIES = 200
+AHEAD = 3
+"""By how many jobs the submits may be ahead of the kills."""
+ANSWER_SECONDS = 120.0
+"""How long a submit is tried again until an answer comes."""
 END_SECONDS = 120.0
+LOG_LINES = 200
+"""Of the server's log, told when a soak cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,9 @@ def soak(folder: Path, plan: Plan, *, say: Callable[[str], None] = lambda text: 
         run = Running(plan, server, Scene(server, ledger, redis_url, child), say)
         try:
             run.all()
+        except BaseException as error:
+            error.add_note(tail(server.log, LOG_LINES))
+            raise
         finally:
             submitted = run.submitted
             server.stop()
@@ -144,11 +152,16 @@ class Running:
             with self._server.client() as client:
                 file_id = self._persist(lambda: jobs.upload(client, jobs.chat_rows(self._plan.rows)))
                 for number in range(self._plan.jobs):
-                    while number - self._finished() > QUEUE_DEPTH:
-                        time.sleep(0.1)
+                    self._wait_for_turn(number)
                     self.submitted.append(self._submit(client, file_id, number))
         except BaseException as error:
             self._fault = error
+
+    def _wait_for_turn(self, number: int) -> None:
+        """Wait until few jobs wait, and until the kills have come as far as the jobs."""
+        while number >= QUEUE_DEPTH and (number - self._finished() > QUEUE_DEPTH
+                                         or number > (len(self.kills) + 1) / self._plan.kills * self._plan.jobs + AHEAD):
+            time.sleep(0.1)
 
     def _submit(self, client: httpx.Client, file_id: str, number: int) -> str:
         """Submit until an answer came; one key makes the repetitions harmless."""
@@ -158,8 +171,11 @@ class Running:
         return self._persist(lambda: client.post(jobs.JOBS, json=body, headers=key).raise_for_status().json()["id"])
 
     def _persist(self, call: Callable[[], str]) -> str:
-        for _ in range(SUBMIT_TRIES):
-            with contextlib.suppress(httpx.TransportError, httpx.HTTPStatusError):
+        began = time.monotonic()
+        while True:
+            try:
                 return call()
+            except (httpx.TransportError, httpx.HTTPStatusError):
+                if time.monotonic() - began > ANSWER_SECONDS:
+                    raise
             time.sleep(0.1)
-        raise TimeoutError(f"no answer to a submit after {SUBMIT_TRIES} tries")
