@@ -20,8 +20,6 @@ class LoaderThread:
     """Does what the process does, as far as a thread can: it is told by the same line, and starts threads as the process starts
     processes."""
 
-    pid = 0
-
     def __init__(self, asked: Asked, channels: Sequence[socket], *, depth: Depth | None = None, most: int = 1) -> None:
         self.started: list[LoaderThread] = []
         """Those that make steps for this one."""

@@ -327,6 +327,8 @@ class Turn:
 
     number: int = 0
     of: int = 1
+    is_start: bool = True
+    """Whether the stream begins to be read with these turns, so that the first step carries what is to be told of it."""
 
     def steps(self, after: int, last: int) -> range:
         """The steps after one, up to the last, that this process makes."""

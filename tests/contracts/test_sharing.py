@@ -6,6 +6,7 @@ tries the processes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -164,7 +165,7 @@ class Needy(Depth):
 
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_the_steps_go_over_to_several_processes_and_nothing_moves(ranks: int, tmp_path: Path) -> None:
-    spec, loaders = stream_spec(tmp_path, epochs=9, batch_size=2), []
+    spec, loaders = warned_of(stream_spec(tmp_path, epochs=9, batch_size=2)), []
 
     def start(asked: Asked, channels: Sequence[socket]) -> LoaderThread:
         loaders.append(LoaderThread(asked, channels, depth=Needy(), most=2))
@@ -173,3 +174,18 @@ def test_the_steps_go_over_to_several_processes_and_nothing_moves(ranks: int, tm
     went = list(read_together(spec, ranks=ranks, processes=0, start=start))
     assert list(map(joined, went)) == [joined([batch]) for batch in read(spec)]
     assert [len(loader.started) for loader in loaders] == [2]
+    assert [len(batches[0].warnings) for batches in went] == [1, *[0] * (len(went) - 1)]
+
+
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_what_is_to_be_told_of_a_stream_is_told_with_the_first_step_alone(processes: int, tmp_path: Path) -> None:
+    went = list(read_together(warned_of(stream_spec(tmp_path)), ranks=2, processes=processes))
+    assert [[len(batch.warnings) for batch in batches] for batches in went] == [[1, 1], [0, 0], [0, 0]]
+
+
+def warned_of(spec: StreamSpec) -> StreamSpec:
+    """The stream, of which it is known that the reference tokenizer must serve."""
+    open_stream(spec).close()
+    (kept,) = Path(spec.sources[0].shards[0].index_path).glob("agreement-*.json")
+    kept.write_text(json.dumps({"reason": "tried out", "normal_form": None}))
+    return spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class Asked:
         return orjson.dumps({
             "stream": self.stream.to_json(), "position": self.position.to_json() if self.position else None,
             "byte_budget": self.byte_budget, "places": self.places.to_json(), "ranks": self.ranks, "processes": self.processes,
-            "turn": [self.turn.number, self.turn.of] if self.turn else None})
+            "turn": dataclasses.astuple(self.turn) if self.turn else None})
 
     @classmethod
     def from_line(cls, line: bytes) -> Asked:

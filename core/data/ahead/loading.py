@@ -110,7 +110,7 @@ def _growing(asked: Asked, depth: Depth, start: Start, most: int) -> Iterator[Ma
             else:
                 return
             after, processes = stream.position_after(border), min(depth.processes, most)
-            makers = opened.enter_context(Makers(asked, after, processes, start=start))
+            makers = opened.enter_context(Makers(asked, after, processes, is_start=False, start=start))
             yield from islice(steps, border - made.step)
         yield from makers
 

@@ -28,9 +28,6 @@ from core.data.spec import Hole, Position, Turn
 
 
 class MakerProcess(Protocol):
-    @property
-    def pid(self) -> int: ...
-
     def end(self) -> str | None:
         """How it ended, in words; None when it goes on."""
         ...
@@ -47,19 +44,18 @@ class MakerLost(Exception):
 
 
 class Makers:
-    """Give `asked`'s steps after a position by so many processes; a context that ends them."""
+    """Give `asked`'s steps after a position by so many processes; a context that ends them. `is_start` is False where the
+    stream was read before it by another."""
 
-    def __init__(self, asked: Asked, position: Position | None, processes: int, *, start: Start = LoaderProcess) -> None:
+    def __init__(self, asked: Asked, position: Position | None, processes: int, *, is_start: bool = True,
+                 start: Start = LoaderProcess) -> None:
         self._done = position.step if position else 0
         self._makers: list[_Maker] = []
         budget = asked.byte_budget // (2 * processes)
         for number in range(processes):
-            told = replace(asked, position=position, byte_budget=budget, processes=1, turn=Turn(number, processes))
+            turn = Turn(number, processes, is_start)
+            told = replace(asked, position=position, byte_budget=budget, processes=1, turn=turn)
             self._makers.append(_Maker(told, f"loader process {number + 1} of {processes}", start))
-
-    @property
-    def pids(self) -> list[int]:
-        return [maker.pid for maker in self._makers]
 
     def __iter__(self) -> Iterator[Made]:
         """Raises what a process met when its step's turn comes, and MakerLost for one that is gone."""
@@ -86,10 +82,6 @@ class _Maker:
         self._channel, theirs = channel_pair()
         with theirs:
             self._process = start(asked, [theirs])
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def take(self) -> tuple[Sequence[Hole], tuple[Block, ...]] | None:
         """Its next step; None when it has no more."""

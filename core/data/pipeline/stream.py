@@ -51,7 +51,7 @@ class Stream:
 
     def _steps(self, done: int, turn: Turn) -> Iterator[Step]:
         for step in turn.steps(done, self.plan.total_steps):
-            yield self._maker.step(self.due(step), warnings=self.warnings if step == done + 1 else ())
+            yield self._maker.step(self.due(step), warnings=self.warnings if turn.is_start and step == done + 1 else ())
 
     def due(self, step: int) -> Due:
         """The rows of a step over all ranks, in the order in which they are drawn, without reading them."""
