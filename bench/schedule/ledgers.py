@@ -6,6 +6,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,16 @@ from core.jobs.service import list_jobs
 from core.projects.models import Project
 from core.projects.service import find_or_create_project
 from core.workers import service as workers
+
+
+@dataclass(frozen=True)
+class Took:
+    """What one call took."""
+
+    seconds: float
+    cpu_seconds: float
+    """In which a core worked for this process, whatever else the machine did; the database server's own is not in it."""
+
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOST, CARDS = "host", 4
@@ -52,12 +63,12 @@ def fill(ledger: Ledger, *, jobs: int, projects: int) -> None:
         session.execute(text("ANALYZE"))
 
 
-def time_claims(ledger: Ledger, number: int) -> list[float]:
-    """Seconds of one claim each, the transaction with its commit; the run is handed back outside the time."""
+def time_claims(ledger: Ledger, number: int) -> list[Took]:
+    """One claim each, the transaction with its commit; the run is handed back outside the time."""
     return [_claim(ledger, at) for at in range(number)]
 
 
-def time_blocked(ledger: Ledger, number: int) -> list[float]:
+def time_blocked(ledger: Ledger, number: int) -> list[Took]:
     """The same while every project's first job asks for more devices than are free."""
     with ledger.write() as session:
         for project_id in session.scalars(select(Project.id)).all():
@@ -71,8 +82,8 @@ def time_blocked(ledger: Ledger, number: int) -> list[float]:
     return [_claim(ledger, at) for at in range(number)]
 
 
-def time_pages(ledger: Ledger, number: int) -> list[float]:
-    """Seconds of one page of a project's list each, from the newest on."""
+def time_pages(ledger: Ledger, number: int) -> list[Took]:
+    """One page of a project's list each, from the newest on."""
     with ledger.read() as session:
         project_id = session.scalars(select(Project.id).limit(1)).one()
 
@@ -83,7 +94,7 @@ def time_pages(ledger: Ledger, number: int) -> list[float]:
     return [_timed(page) for _ in range(number)]
 
 
-def _claim(ledger: Ledger, at: int) -> float:
+def _claim(ledger: Ledger, at: int) -> Took:
     now = NOW + timedelta(seconds=at)
     with ledger.read() as session:
         free = _free(session)
@@ -93,21 +104,21 @@ def _claim(ledger: Ledger, at: int) -> float:
             return claims.claim_next(session, worker_id="wrk_1", host=HOST, devices=free, of=CARDS, lease_seconds=30, now=now)
 
     found: list[claims.Claim | None] = []
-    seconds = _timed(lambda: found.append(claim()))
+    took = _timed(lambda: found.append(claim()))
     if (got := found[0]) is not None:
         with ledger.write() as session:
             claims.settle(session, got.run.id, got.run.fence, "handed_back", now=now)
-    return seconds
+    return took
 
 
 def _free(session) -> list[str]:
     return [device.id for device in devices.free(session, HOST)]
 
 
-def _timed(verb: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _timed(verb: Callable[[], object]) -> Took:
+    began, worked = time.perf_counter(), time.process_time()
     verb()
-    return time.perf_counter() - began
+    return Took(time.perf_counter() - began, time.process_time() - worked)
 
 
 def _opened(url: str) -> Ledger:
@@ -122,4 +133,4 @@ def _job(chance: random.Random, number: int, projects: list[str]) -> Job:
                devices=CARDS if number % 100 == 0 else 1, created_at=queued_at, queued_at=queued_at, total_steps=100)
 
 
-__all__ = ["both", "fill", "time_blocked", "time_claims", "time_pages"]
+__all__ = ["Took", "both", "fill", "time_blocked", "time_claims", "time_pages"]

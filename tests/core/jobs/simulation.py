@@ -22,6 +22,9 @@ from core.jobs import claims
 from core.jobs import service as jobs
 from core.jobs.models import Job, Run
 from core.jobs.states import FINISHED, HELD
+from core.scheduling import service as scheduling
+from core.scheduling.policy import Policy
+from core.workers import service as workers
 from tests.factories import (
     LEASE_SECONDS,
     NOW,
@@ -35,7 +38,8 @@ from tests.factories import (
 )
 
 TOTAL_STEPS = 6
-OUTCOMES = ("handed_back", "interrupted", "failed", "cancelled", "paused")
+OUTCOMES = ("handed_back", "interrupted", "failed", "cancelled", "paused", "preempted")
+POLICY = Policy(preempt_after_seconds=5.0)
 
 
 class LostCommit(Exception):
@@ -73,6 +77,9 @@ class World:
 
     def _fill(self) -> None:
         with self.ledger.write() as session:
+            for number in range(3):
+                workers.announce(session, worker_id=f"wrk_{number}", host="host", pid=1, queue="train", version="1",
+                                 now=later(1e6))
             self.devices = [a_device(session, ordinal=n).id for n in range(3)]
             projects = [a_project(session, name) for name in ("one", "two")]
             self.project = {a_queued_job(session, self.chance.choice(projects), total_steps=TOTAL_STEPS,
@@ -80,8 +87,8 @@ class World:
 
     def _verbs(self) -> tuple[list[Callable[[Session], None]], list[int]]:
         told = [(self._claim, 20), (self._report, 30), (self._save, 10), (self._renew, 10), (self._settle, 6),
-                (self._finish, 12), (self._cancel, 1), (self._pause, 2), (self._resume, 3), (self._reap, 10),
-                (self._lose_worker, 1)]
+                (self._finish, 12), (self._cancel, 1), (self._preempt, 5), (self._pause, 2), (self._resume, 3),
+                (self._reap, 10), (self._lose_worker, 1)]
         return [verb for verb, _ in told], [weight for _, weight in told]
 
     def _act(self, verb: Callable[[Session], None]) -> None:
@@ -150,6 +157,16 @@ class World:
             jobs.cancel(session, job.project_id, job.id, now=later(self.seconds))
         except IllegalMove:
             assert job.state in FINISHED
+
+    def _preempt(self, session: Session) -> None:
+        """Tell runs to make room; each has been left alone for its minimum, and something of higher priority waits."""
+        now = later(self.seconds)
+        for job_id in scheduling.preempt(session, now=now, policy=POLICY):
+            job = session.get_one(Job, job_id)
+            run = session.get_one(Run, job.run_id)
+            assert (job.state, job.wanted) == ("running", "preempt")
+            assert (now - run.started_at).total_seconds() >= POLICY.preempt_after_seconds
+            assert (session.scalar(select(func.max(Job.priority)).where(Job.state == "queued")) or 0) > job.priority
 
     def _pause(self, session: Session) -> None:
         self._ask(session, jobs.pause)
