@@ -6,18 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from core.checkpoints import service as checkpoints
+from core.checkpoints.garbage import unnamed
+from core.checkpoints.models import Checkpoint
 from core.data.shards.patience import Patience
 from core.datasets.models import DatasetShard
 from core.db.session import Ledger
 from core.errors import StorageAway
 from core.events.models import Event
 from core.files.models import StoredFile
+from core.jobs import claims
 from core.jobs import service as jobs
 from core.jobs.claims import Claim
 from core.places import storage_place
@@ -171,3 +175,28 @@ def test_a_run_whose_rows_cannot_be_read_is_handed_back_and_costs_no_attempt(
     Supervisor(place, claim).supervise()
     job = read_job(place, claim)
     assert (job.state, job.failed_attempts, read_run(place, claim).outcome) == ("queued", 0, "handed_back")
+
+
+def test_what_a_run_uploads_that_lost_its_lease_is_named_by_no_row(sqlite_ledger: Ledger, store: remote.Bucket, tmp_path: Path
+                                                                  ) -> None:
+    place = a_host(sqlite_ledger, store, tmp_path / "left", "late", "--saves-each", "--step-seconds", "0.05")
+    claim = a_run(place, total_steps=10_000)
+    late = Supervisor(place, claim)
+    supervising = threading.Thread(target=late.supervise)
+    supervising.start()
+    wait_for(lambda: checkpoints_of(place, claim))
+    with sqlite_ledger.write() as session:
+        claims.end_worker(session, "wrk_1")
+    supervising.join(20)
+    kept = {row.folder_key for row in checkpoints_of(place, claim)}
+    key = next(key for key in place.artifacts.iter_checkpoints() if key not in kept)
+    place.artifacts.upload(place.artifacts.path(key), key)  # pyright: ignore[reportAttributeAccessIssue]
+    assert f"{claim.run.fence:06d}-{claim.run.id}" in key
+    assert {row.folder_key for row in checkpoints_of(place, claim)} == kept
+    with sqlite_ledger.read() as session:
+        assert key in unnamed(session, place.artifacts.iter_checkpoints(), now=place.clock() + timedelta(hours=2))
+
+
+def checkpoints_of(place: Place, claim: Claim) -> list[Checkpoint]:
+    with place.ledger.read() as session:
+        return checkpoints.restorable(session, claim.job.id)
