@@ -152,10 +152,7 @@ class SharedArtifacts(Artifacts):
 
     def drop_copy(self, key: str) -> None:
         """Let go of what this host has under a key, at once for whoever looks."""
-        path, aside = self.path(key), self.new_temporary()
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+        super().delete(key)
 
     def probe(self) -> None:
         key = f"probes/{secrets.token_hex(8)}"

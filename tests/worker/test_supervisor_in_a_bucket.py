@@ -25,6 +25,7 @@ from core.jobs import claims
 from core.jobs import service as jobs
 from core.jobs.claims import Claim
 from core.places import storage_place
+from core.storage import manifest
 from core.storage.bucket import Bucket
 from core.storage.shared import SharedArtifacts
 from tests import remote
@@ -189,7 +190,9 @@ def test_what_a_run_uploads_that_lost_its_lease_is_named_by_no_row(sqlite_ledger
         claims.end_worker(session, "wrk_1")
     supervising.join(20)
     kept = {row.folder_key for row in checkpoints_of(place, claim)}
-    key = next(key for key in place.artifacts.iter_checkpoints() if key not in kept)
+    key = f"{claim.run.folder_key}/checkpoints/step-99999999"
+    place.artifacts.path(key).mkdir()
+    manifest.seal(place.artifacts.path(key))
     place.artifacts.upload(place.artifacts.path(key), key)  # pyright: ignore[reportAttributeAccessIssue]
     assert f"{claim.run.fence:06d}-{claim.run.id}" in key
     assert {row.folder_key for row in checkpoints_of(place, claim)} == kept
