@@ -20,6 +20,8 @@ from worker.away import insist, is_away
 
 log = get_log(__name__)
 
+LONGEST_SECONDS = 30.0
+"""A worker shows itself at least so often, however long leases are: hosts count while one of theirs was seen lately."""
 ORDERLY_SECONDS = 2.0
 """How long an orderly end waits to say goodbye to a ledger that is away."""
 
@@ -40,7 +42,7 @@ class Presence:
 
     def __init__(self, ledger: Ledger, who: Identity, *, lease_seconds: float, stop: threading.Event) -> None:
         self._ledger, self._who, self._stop = ledger, who, stop
-        self._every_seconds = lease_seconds / 3
+        self._every_seconds = min(lease_seconds / 3, LONGEST_SECONDS)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="presence", daemon=True)
 
