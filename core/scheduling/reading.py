@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, bindparam, or_, select, text
+from sqlalchemy import ColumnElement, String, and_, bindparam, or_, select, text
 from sqlalchemy.orm import Session
 
 from core.db.base import UtcDateTime
@@ -123,8 +123,8 @@ def read_cluster(session: Session, running: dict[str, Running], *, now: datetime
     slots: dict[str, list[Slot]] = {}
     rows = session.execute(select(Device.host, Device.id, Device.kind, Device.memory_bytes, Device.run_id)
                            .order_by(Device.host, Device.kind, Device.ordinal))
-    for host, *slot in rows:
-        slots.setdefault(host, []).append(Slot(*slot))
+    for host, device_id, kind, memory_bytes, run_id in rows:
+        slots.setdefault(host, []).append(Slot(device_id, kind, memory_bytes, run_id))
     hosts = {name: Host(name, tuple(slots.get(name, ())), idle) for name, idle in _idle_workers(session, now).items()}
     if asking is not None:
         hosts[asking.host] = Host(asking.host, _at_hand(slots.get(asking.host, []), asking), 1)
@@ -162,7 +162,7 @@ def _heads(session: Session, now: datetime, limits: Limits, barred: Barred) -> d
     return {head.project_id: head for head in heads}
 
 
-def _queue(session: Session, head: Waiting, first_of_soon: Callable[[str], Waiting | None], query: Select[Any],
+def _queue(session: Session, head: Waiting, first_of_soon: Callable[[str], Waiting | None], query: Any,
            without: frozenset[str]) -> Iterator[Waiting]:
     if head.id not in without:
         yield head
@@ -180,7 +180,7 @@ def _queue(session: Session, head: Waiting, first_of_soon: Callable[[str], Waiti
         level = session.scalar(lower)
 
 
-def _level(session: Session, query: Select[Any], after: tuple[datetime, str] | None) -> Iterator[Waiting]:
+def _level(session: Session, query: Any, after: tuple[datetime, str] | None) -> Iterator[Waiting]:
     """Jobs of one project and one priority, a page at a time."""
     while True:
         page = query if after is None else query.where(_is_after(after))
@@ -196,7 +196,7 @@ def _is_after(after: tuple[datetime, str]) -> Any:
     return or_(Job.queued_at > queued_at, (Job.queued_at == queued_at) & (Job.id > job_id))
 
 
-def _waiting(now: datetime, limits: Limits = NO_LIMITS, barred: Barred = NOBODY) -> Select[Any]:
+def _waiting(now: datetime, limits: Limits = NO_LIMITS, barred: Barred = NOBODY) -> Any:
     seconds, limit = Job.progress["rates"]["seconds"].as_float(), Job.spec["options"]["max_run_seconds"].as_float()
     query = select(Job.id, Job.project_id, Job.priority, Job.queued_at, Job.devices, Job.memory_bytes, Job.blocked_at,
                    Job.held_host, Job.promised_at, Job.step, Job.total_steps, seconds, limit)
@@ -214,10 +214,12 @@ def _not_of(subjects: frozenset[str]) -> ColumnElement[bool]:
 
 
 def _from_row(row: Any) -> Waiting:
-    job_id, project_id, priority, queued_at, devices, memory_bytes, *kept, step, total_steps, seconds, limit = row
+    *asked, devices, memory_bytes, blocked_at, held_host, promised_at, step, total_steps, seconds, limit = row
+    job_id, project_id, priority, queued_at = asked
     left = (total_steps - step) * seconds if seconds and total_steps is not None else None
     known = [each for each in (left, limit) if each is not None]
-    return Waiting(job_id, project_id, priority, queued_at, Need(devices, memory_bytes), *kept, min(known, default=None))
+    return Waiting(job_id, project_id, priority, queued_at, Need(devices, memory_bytes), blocked_at, held_host, promised_at,
+                   min(known, default=None))
 
 
 def _idle_workers(session: Session, now: datetime) -> dict[str, int]:
