@@ -106,7 +106,7 @@ def rows(
         return
     for entry in found["data"]:
         text = orjson.dumps(entry["content"]).decode() if entry["content"] is not None else f"({entry['error']['message']})"
-        print_plain(f"line {entry['line']}: {text}")
+        print_plain(f"{entry['file']}, line {entry['line']}: {text}")
 
 
 @app.command("preview")
@@ -268,11 +268,11 @@ def _show_tokens(entry: dict[str, Any]) -> None:
     """Show a row's text, what is trained on in green; of a preference pair, which side it is."""
     side = f", {entry['side']}" if entry.get("side") else ""
     if entry["refused"]:
-        print_plain(f"line {entry['line']}{side} cannot be trained on: {entry['refused']}")
+        print_plain(f"{entry['file']}, line {entry['line']}{side} cannot be trained on: {entry['refused']}")
         return
     shown = Text()
     for token in entry["tokens"]:
         shown.append(token["text"], style="green" if token["trained"] else "dim")
     out().print(shown, soft_wrap=True)
-    say(f"[dim]line {entry['line']}{side}: {entry['token_count']} tokens, {entry['trained_count']} of them trained on "
-        "(green)[/dim]")
+    say(f"[dim]{entry['file']}, line {entry['line']}{side}: {entry['token_count']} tokens, {entry['trained_count']} of them "
+        "trained on (green)[/dim]")

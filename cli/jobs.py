@@ -51,7 +51,7 @@ def show(job: JobId, as_json: Json = False) -> None:
     print_fields([
         ("error", error.get("message")), ("base model", told["model"]), ("trained on", trained_on),
         ("held out", told.get("validation_file") or told.get("validation_split")), ("progress", _progress(told)),
-        ("too long", _overlong(told)),
+        ("too long", _overlong(told)), ("skipped", _skipped(told)),
         ("phase", (told.get("progress") or {}).get("phase") if told["status"] == "running" else None),
         ("epochs", told["hyperparameters"].get("n_epochs")), ("batch size", told["hyperparameters"].get("batch_size")),
         ("seed", told["seed"]), ("created", when(told["created_at"])), ("finished", when(told["finished_at"])),
@@ -137,6 +137,15 @@ def logs(job: JobId, as_json: Json = False) -> None:
 def _overlong(job: dict[str, Any]) -> str | None:
     told = (job.get("progress") or {}).get("overlong") or {}
     return ", ".join(f"{rows:,} {how}" for how, rows in sorted(told.items())) or None
+
+
+def _skipped(job: dict[str, Any]) -> str | None:
+    """Rows that training does without, of each source that has any."""
+    progress = job.get("progress") or {}
+    said = [f"{source['skipped_rows']:,} of {source['source']}" for source in progress.get("sources") or []
+            if source.get("skipped_rows")]
+    said += [f"{progress['untrained_rows']:,} with nothing to train on"] if progress.get("untrained_rows") else []
+    return ", ".join(said) or None
 
 
 def _progress(job: dict[str, Any]) -> str | None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from cli.asking import weighted
 from cli.client import Client, open_client, segment
-from cli.datasets import find_dataset
 from cli.errors import CommandRefused
 from cli.output import Json, out, print_fields, print_json, print_plain, print_table, say, when
 
@@ -27,6 +27,8 @@ def mixture(
                                                    show_default=False)] = None,
     quarantine: Annotated[list[str] | None, typer.Option("--quarantine", help="NAME of a source, or NAME=ROW of a single row, "
                                                          "to keep out.", show_default=False)] = None,
+    lift: Annotated[list[str] | None, typer.Option("--lift", help="NAME=ROW of a quarantined row to train on again.",
+                                                   show_default=False)] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why; kept with the change.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
@@ -36,10 +38,12 @@ def mixture(
     Examples:
         headrace jobs mixture ftjob-…
         headrace jobs mixture ftjob-… --set wiki=0.2 --quarantine web=1841 --reason "a spike at step 300"
+        headrace jobs mixture ftjob-… --lift web=1841
     """
     path = f"/fine_tuning/jobs/{segment(job)}/mixture"
     with open_client() as client:
-        update = _update(client, weights=weights or [], add=add or [], drop=drop or [], quarantine=quarantine or [])
+        update = _update(client, weights=weights or [], add=add or [], drop=drop or [], quarantine=quarantine or [],
+                         lift=lift or [])
         told = client.patch(path, {**update, **({"reason": reason} if reason else {})}) if update else client.get(path)
     if as_json:
         print_json(told)
@@ -96,19 +100,23 @@ def receipt(
         print_plain(f"from step {entry['from_step']}: " + _weights(entry["weights"]))
 
 
-def _update(client: Client, *, weights: list[str], add: list[str], drop: list[str], quarantine: list[str]) -> dict[str, Any]:
+def _update(client: Client, *, weights: list[str], add: list[str], drop: list[str], quarantine: list[str],
+            lift: list[str]) -> dict[str, Any]:
     single = [text for text in quarantine if "=" in text]
     update: dict[str, Any] = {
         "weights": dict(_pair(text, "--set", float) for text in weights),
-        "add": [_joining(client, text) for text in add],
+        "add": [weighted(client, text, option="--add") for text in add],
         "drop": drop,
-        "quarantine": {"sources": [text for text in quarantine if "=" not in text], "rows": [_row(text) for text in single]},
+        "quarantine": {"sources": [text for text in quarantine if "=" not in text],
+                       "rows": [_row(text, "--quarantine") for text in single]},
+        "lift": {"rows": [_row(text, "--lift") for text in lift]},
     }
-    return {name: value for name, value in update.items() if (value if name != "quarantine" else quarantine)}
+    asked = {"weights": weights, "add": add, "drop": drop, "quarantine": quarantine, "lift": lift}
+    return {name: value for name, value in update.items() if asked[name]}
 
 
-def _row(text: str) -> dict[str, Any]:
-    source, row = _pair(text, "--quarantine", int)
+def _row(text: str, option: str) -> dict[str, Any]:
+    source, row = _pair(text, option, int)
     return {"source": source, "row": row}
 
 
@@ -118,18 +126,6 @@ def _pair(text: str, option: str, read: type[float] | type[int]) -> tuple[str, f
         return name, read(value)
     except ValueError:
         raise CommandRefused(f"{option} is {text!r}; NAME=NUMBER was expected, such as wiki=3") from None
-
-
-def _joining(client: Client, text: str) -> dict[str, Any]:
-    """Read NAME[@VERSION][:WEIGHT]."""
-    named, _, weight = text.partition(":")
-    name, _, version = named.partition("@")
-    try:
-        return {"dataset": find_dataset(client, name)["id"], **({"version": int(version)} if version else {}),
-                **({"weight": float(weight)} if weight else {})}
-    except ValueError:
-        raise CommandRefused(f"--add is {text!r}; NAME, NAME@VERSION, NAME:WEIGHT or NAME@VERSION:WEIGHT was "
-                             "expected") from None
 
 
 def _tell_change(job: str, told: dict[str, Any]) -> None:
@@ -152,8 +148,8 @@ def _show_mixture(told: dict[str, Any]) -> None:
 def _summary(change: dict[str, Any]) -> str:
     said = [_weights(change["weights"])] if change["weights"] else []
     said += [f"{what} {', '.join(change[what])}" for what in ("added", "dropped", "quarantined") if change[what]]
-    if change["quarantined_rows"]:
-        said.append("rows out: " + ", ".join(f"{row['source']}={row['row']}" for row in change["quarantined_rows"][:5]))
+    said += [f"{how}: " + ", ".join(f"{row['source']}={row['row']}" for row in change[rows][:5])
+             for how, rows in (("rows out", "quarantined_rows"), ("rows in again", "lifted_rows")) if change[rows]]
     return "; ".join([*said, *([change["reason"]] if change["reason"] else [])])
 
 

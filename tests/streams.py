@@ -55,5 +55,5 @@ def told(batch: Batch) -> tuple[Any, ...]:
     """All of a batch, so that two can be compared."""
     arrays = [(each.ids, each.loss_mask, each.boundaries, each.sources) for each in batch.micro_batches]
     return (batch.step, batch.epoch, batch.rows, batch.trained_tokens, batch.position, batch.holes, batch.truncated,
-            batch.slots, batch.slot_count, batch.digest,
+            batch.overlong, batch.overlong_first, batch.slots, batch.slot_count, batch.digest,
             [[(array.dtype.name, np.asarray(array).tolist()) for array in each] for each in arrays])

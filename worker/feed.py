@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from core.data.ahead import ReadAhead
+from core.data.row_set import RowSet
 from core.data.spec import Batch, Position, StreamSpec
 from core.errors import RunInterrupted
 from worker.child import Child
@@ -27,24 +28,26 @@ from worker.reports import Alive, Steer, SteerCommitted, SteerProposed
 LOOK_SECONDS = 0.1
 ALIVE_SECONDS = 2.0
 
-Open = Callable[[StreamSpec, Position], ReadAhead]
-"""Opens a read-ahead of the batches after a position."""
+Open = Callable[[StreamSpec, Position, RowSet], ReadAhead]
+"""Opens a read-ahead of the batches after a position, told the rows at fault that were skipped up to there."""
 
 
 class Feed(Iterator[Batch]):
     """Not for several threads at once, but for `interrupt`. Opens its read-ahead from the thread that makes it."""
 
-    def __init__(self, stream: StreamSpec, position: Position, *, total_steps: int, child: Child, open_ahead: Open) -> None:
+    def __init__(self, stream: StreamSpec, position: Position, *, total_steps: int, child: Child, open_ahead: Open,
+                 skipped: RowSet | None = None) -> None:
         self.stream = stream
         """What is read now; it grows by changes of the mixture."""
         self.wait_seconds = 0.0
         """How long the last batch was waited for."""
         self._position, self._total_steps = position, total_steps
+        self._skipped = skipped or RowSet()
         self._child, self._open_ahead = child, open_ahead
         self._asked: int | None = None
         self._proposed: int | None = None
         self._settled: SteerCommitted | None = None
-        self._ahead = open_ahead(stream, position)
+        self._ahead = open_ahead(stream, position, self._skipped)
 
     def __next__(self) -> Batch:
         """Give the next batch; raises what its reading raised, and RunInterrupted for a stop while a commit is awaited."""
@@ -52,7 +55,7 @@ class Feed(Iterator[Batch]):
         if self._proposed is not None:
             self._await_commit()
         batch = next(self._ahead)
-        self._position = batch.position
+        self._position, self._skipped = batch.position, self._skipped.with_rows(batch.faults)
         self._hear_all()
         if self._asked is not None and batch.step < self._total_steps:
             self._propose(batch.step + 1)
@@ -104,7 +107,7 @@ class Feed(Iterator[Batch]):
         """Read on from the border with another stream."""
         self.close()
         self.stream = stream
-        self._ahead = self._open_ahead(stream, self._position)
+        self._ahead = self._open_ahead(stream, self._position, self._skipped)
         if self._child.is_stopping():  # the stop came in between, and interrupted the one before
             self._ahead.interrupt()
 

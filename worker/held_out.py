@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.data.ahead import ReadAhead
+from core.data.row_set import RowSet
 from core.data.spec import Batch, Position, StreamSpec
 from worker.feed import Open
 
@@ -21,7 +22,7 @@ class HeldOut:
         self._ahead: ReadAhead | None = None
 
     def __call__(self) -> Iterator[Batch]:
-        with self._open_ahead(self._stream, Position()) as ahead:
+        with self._open_ahead(self._stream, Position(), RowSet()) as ahead:
             self._ahead = ahead
             try:
                 yield from ahead

@@ -93,7 +93,7 @@ def _index_shard(desk: Desk, chore: Chore, version: DatasetVersion, shard: Datas
             raise StorageAway(error.message) from error
         raise
     except DataError as error:
-        where = "" if len(version.shards) == 1 or shard.name in error.message else f"file {shard.name!r}: "
+        where = "" if shard.name in error.message else f"file {shard.name!r}: "
         raise DataError(f"{where}{error.message}", code=error.code) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

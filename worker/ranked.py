@@ -1,7 +1,7 @@
 """The links to all ranks of a run, as one: what a supervisor does to a child, it does to each of them.
 
 Rank 0 speaks for the run: its reports are the run's. Of the others only what concerns the rank itself is passed on: that it
-lives, rows of its share that were skipped, memory that ran out, and how it failed. One rank that leaves badly ends all, at
+lives, memory that ran out, and how it failed. One rank that leaves badly ends all, at
 once: the others would wait for it at their next meeting. That they then miss it is a consequence, so what they say of it
 (`rank_lost`) is dropped, and the run ends by the first cause: the failure told first, else the exit of the rank that fell.
 
@@ -19,9 +19,9 @@ from pathlib import Path
 
 from worker.link import ChildLink
 from worker.ranks import members, open_hands, open_meeting
-from worker.reports import Alive, Failed, Given, Line, MemoryRecovered, RowSkipped, Steer
+from worker.reports import Alive, Failed, Given, Line, MemoryRecovered, Steer
 
-OWN_WORDS = (Alive, RowSkipped, MemoryRecovered, Failed)
+OWN_WORDS = (Alive, MemoryRecovered, Failed)
 """What a rank other than 0 says for itself."""
 RANK_LOST = "rank_lost"
 

@@ -9,9 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 import orjson
+
+SKIPPED_ROWS_TOLD = 100
+"""Rows named one by one in the log of a job; more are only counted."""
+
+
+class SkippedRow(TypedDict):
+    """A row that training does without."""
+
+    source: str
+    file: str
+    """The shard that it lies in."""
+    line: int
+    reason: str
+
 
 Phase = Literal["loading", "waiting_for_data", "sampling", "training", "evaluating", "saving"]
 CheckpointKind = Literal["listed", "recovery", "final"]
@@ -70,7 +84,7 @@ class StepDone(Line):
     memory_bytes: int
     truncated: int = 0
     overlong: dict[str, int] = field(default_factory=dict)
-    """Rows that were too long, by what was done with them."""
+    """Rows of the step that were too long, by what was done with them."""
     spelled: int = 0
     """Examples that spell a control token, which stays ordinary text."""
     by_reference: int = 0
@@ -81,6 +95,14 @@ class StepDone(Line):
     source_tokens: dict[str, int] = field(default_factory=dict)
     source_drawn: dict[str, int] = field(default_factory=dict)
     """Rows drawn from each source since step 1, holes included."""
+    source_skipped: dict[str, int] = field(default_factory=dict)
+    """Rows at fault of each source that were skipped since step 1, each counted once, as are the next two."""
+    overlong_rows: dict[str, int] = field(default_factory=dict)
+    """Rows that were too long since step 1, by what was done with them."""
+    untrained_rows: int = 0
+    """Rows since step 1 in which nothing is trained on."""
+    skipped: list[SkippedRow] = field(default_factory=list)
+    """The rows that are missed for the first time, up to `SKIPPED_ROWS_TOLD` of them."""
     rows_digest: str = ""
     """xxh3-64 of the rows trained on, hex (core/data/proof.py)."""
     row_losses: str = ""
@@ -101,17 +123,6 @@ class MemoryRecovered(Line):
     """How many the step has now."""
     limit_tokens: int
     """Tokens of a micro-batch of several examples, at most, from now on."""
-
-
-@dataclass(frozen=True)
-class RowSkipped(Line):
-    kind = "row_skipped"
-    step: int
-    source: str
-    line: int
-    reason: str
-    file: str = ""
-    """The shard that the row lies in."""
 
 
 @dataclass(frozen=True)
@@ -267,8 +278,8 @@ class SteerCommitted(Line):
 
 
 REPORTS: dict[str, type[Line]] = {
-    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, RowSkipped, DataWaiting, Warned, Sampled,
-                       Saved, SavingPaused, SavingResumed, Stopped, Finished, Failed, SteerProposed)
+    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, DataWaiting, Warned, Sampled, Saved,
+                       SavingPaused, SavingResumed, Stopped, Finished, Failed, SteerProposed)
 }
 COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Given, Ping, Stop, Steer, SteerCommitted)}
 

@@ -70,7 +70,8 @@ def run(spec: RunSpec, child: Child) -> None:
         feed = None
         if state.step < spec.total_steps:
             feed = opened.enter_context(Feed(stream, state.position, total_steps=spec.total_steps, child=child,
-                                             open_ahead=partial(sharing.open, processes=spec.loader_processes)))
+                                             open_ahead=partial(sharing.open, processes=spec.loader_processes),
+                                             skipped=state.skipped))
             child.on_stop(feed.interrupt)
         ties = _Ties(child, member, sharing, feed)
         training, restored = _build(spec, lambda: feed.stream if feed else stream, state, ties, opened)

@@ -31,12 +31,12 @@ from core.storage import manifest
 from core.storage.artifacts import Artifacts
 from worker.away import REST_SECONDS, is_away
 from worker.reports import (
+    SKIPPED_ROWS_TOLD,
     Alive,
     DataWaiting,
     Line,
     MemoryRecovered,
     PhaseChanged,
-    RowSkipped,
     Sampled,
     Saved,
     SavingPaused,
@@ -55,10 +55,10 @@ FLUSH_SECONDS = 0.25
 BATCH = 50
 ROOM = 10_000
 """Reports that may wait for the ledger."""
-LINEAGE = ("rows_digest", "row_losses")
-"""What a step reports for its lineage, which is kept apart from its figures."""
-SKIPPED_ROWS_TOLD = 100
-"""Rows named one by one in the log of a run; more are only counted."""
+APART = ("rows_digest", "row_losses", "skipped")
+"""What a step reports that is kept apart from its figures."""
+SPARSE = ("spelled", "by_reference", "untrained_rows", "overlong_rows", "source_skipped")
+"""Figures that are left out of a step's event where there is nothing to tell."""
 
 
 class Scribe:
@@ -76,7 +76,6 @@ class Scribe:
         self._changed = threading.Condition()
         self._is_closed = False
         self._is_abandoned = threading.Event()
-        self._skipped = 0
         self.is_lost = False
         """True once the ledger refused a write: the run holds its job no more."""
         self.fault: Exception | None = None
@@ -172,6 +171,9 @@ class Scribe:
         return Path(saved.folder).resolve().relative_to(self._artifacts.root.resolve()).as_posix()
 
     def _write_steps(self, session: Session, job: Job, run: Run, steps: list[StepDone]) -> None:
+        for step in steps:
+            if step.step > job.step:  # one that the accepted history has already was told of then
+                self._write_skipped(session, job, step)
         events.append_metrics(session, job, [metrics_row(s, job.total_steps) for s in steps], now=self._clock())
         lineage.record(session, job.id, [(s.step, s.rows_digest, s.row_losses) for s in steps])
         run.last_step = max(run.last_step, steps[-1].step)
@@ -209,8 +211,6 @@ class Scribe:
                 message=f"Step {report.step} ran out of memory and is repeated with the same rows in "
                         f"{report.micro_batches} micro-batches",
                 data={"step": report.step, "micro_batches": report.micro_batches, "limit_tokens": report.limit_tokens})
-        elif isinstance(report, RowSkipped):
-            self._write_skipped(session, job, report)
         elif isinstance(report, Warned):
             events.append_message(session, job, code="run.warned", message=report.message, level="warn", now=now)
         elif isinstance(report, DataWaiting):
@@ -239,17 +239,16 @@ class Scribe:
             data={"step": waiting.step, "share": waiting.share, "steps": waiting.steps, "cause": waiting.cause,
                   "place": waiting.place or None, "stage_seconds": waiting.stage_seconds})
 
-    def _write_skipped(self, session: Session, job: Job, skipped: RowSkipped) -> None:
-        self._skipped += 1
-        if self._skipped > SKIPPED_ROWS_TOLD:
-            return
-        file = skipped.file or skipped.source
-        of = f"'{file}'" if file == skipped.source else f"'{file}', source '{skipped.source}',"
-        last = " (further skipped rows are not named)" if self._skipped == SKIPPED_ROWS_TOLD else ""
-        events.append_message(
-            session, job, code="row.skipped", level="warn", now=self._clock(),
-            message=f"Row on line {skipped.line} of {of} was skipped: {skipped.reason}{last}",
-            data={"step": skipped.step, "source": skipped.source, "file": file, "line": skipped.line, "reason": skipped.reason})
+    def _write_skipped(self, session: Session, job: Job, done: StepDone) -> None:
+        """Name the rows that a step was the first to do without, up to a bound over the whole job."""
+        named = (job.progress or {}).get("skipped_named", 0)
+        for number, row in enumerate(done.skipped[:SKIPPED_ROWS_TOLD - named], named + 1):
+            of = f"'{row['file']}'" + (f", source '{row['source']}'," if row["file"] != row["source"] else "")
+            last = " (further skipped rows are not named)" if number == SKIPPED_ROWS_TOLD else ""
+            events.append_message(session, job, code="row.skipped", level="warn", now=self._clock(),
+                                  message=f"Row on line {row['line']} of {of} was skipped: {row['reason']}{last}",
+                                  data={"step": done.step, **row})
+            job.progress = {**(job.progress or {}), "skipped_named": number}
 
 
 def runs_of_steps(batch: Sequence[Line]) -> list[Line | list[StepDone]]:
@@ -269,8 +268,8 @@ def runs_of_steps(batch: Sequence[Line]) -> list[Line | list[StepDone]]:
 
 def metrics_row(step: StepDone, total_steps: int | None) -> dict[str, Any]:
     """The figures of one step as its event carries them; figures that are absent or not finite are left out."""
-    told = {name: getattr(step, name) for name in step.__dataclass_fields__ if name not in LINEAGE}
-    told |= {name: told[name] or None for name in ("spelled", "by_reference")}
+    told = {name: getattr(step, name) for name in step.__dataclass_fields__ if name not in APART}
+    told |= {name: told[name] or None for name in SPARSE}
     told["total_steps"] = total_steps
     told["tokens_per_second"] = step.tokens / step.step_seconds if step.step_seconds > 0 else None
     return {name: value for name, value in told.items() if value is not None and value == value and value not in _ENDLESS}

@@ -26,6 +26,7 @@ import orjson
 import xxhash
 
 from core.data.ahead import ReadAhead, read_ahead, read_ahead_together
+from core.data.row_set import RowSet
 from core.data.spec import Places, Position, StreamSpec
 from core.errors import HeadraceError, RunInterrupted
 from worker.ranks import Member
@@ -42,7 +43,7 @@ PlacesOf = Callable[[StreamSpec], Places]
 class Sharing(Protocol):
     """How a rank opens a read-ahead; all ranks of a run open the same ones in the same order."""
 
-    def open(self, stream: StreamSpec, position: Position, *, processes: int = 1) -> ReadAhead: ...
+    def open(self, stream: StreamSpec, position: Position, skipped: RowSet, *, processes: int = 1) -> ReadAhead: ...
 
 
 def open_sharing(member: Member, *, places: PlacesOf, is_stopping: Callable[[], bool]) -> Sharing:
@@ -66,9 +67,9 @@ class Alone:
     def __init__(self, member: Member, places: PlacesOf) -> None:
         self._member, self._places = member, places
 
-    def open(self, stream: StreamSpec, position: Position, *, processes: int = 1) -> ReadAhead:
+    def open(self, stream: StreamSpec, position: Position, skipped: RowSet, *, processes: int = 1) -> ReadAhead:
         return read_ahead(share_of(stream, self._member), position, byte_budget=READ_AHEAD_BYTES, places=self._places(stream),
-                          processes=processes)
+                          processes=processes, skipped=skipped)
 
 
 class Giving:
@@ -77,9 +78,9 @@ class Giving:
     def __init__(self, hands: Sequence[socket.socket], places: PlacesOf) -> None:
         self._hands, self._places = hands, places
 
-    def open(self, stream: StreamSpec, position: Position, *, processes: int = 1) -> ReadAhead:
+    def open(self, stream: StreamSpec, position: Position, skipped: RowSet, *, processes: int = 1) -> ReadAhead:
         ahead, channels = read_ahead_together(stream, position, ranks=len(self._hands) + 1, byte_budget=READ_AHEAD_BYTES,
-                                              places=self._places(stream), processes=processes)
+                                              places=self._places(stream), processes=processes, skipped=skipped)
         for hand, channel in zip(self._hands, channels, strict=True):
             with channel, suppress(OSError):  # a rank that is gone takes nothing; the supervisor has seen it too
                 socket.send_fds(hand, [_mark(stream, position)], [channel.fileno()])
@@ -93,7 +94,7 @@ class Taking:
         self._hand, self._is_stopping = hand, is_stopping
         self.pid = 0
 
-    def open(self, stream: StreamSpec, position: Position, *, processes: int = 1) -> ReadAhead:
+    def open(self, stream: StreamSpec, position: Position, skipped: RowSet, *, processes: int = 1) -> ReadAhead:
         """Wait for rank 0's; raises RunInterrupted when a stop comes first, or rank 0 has left."""
         self._wait()
         message, descriptors, _, _ = socket.recv_fds(self._hand, _MARK_BYTES, 1)

@@ -39,7 +39,9 @@ def retrieve(job_id: str, tenant: TenantDep, parts: PartsDep) -> MixtureObject:
 
 @router.patch("", responses=ANSWERS)
 def change(job_id: str, update: MixtureUpdate, tenant: TenantDep, parts: PartsDep, response: Response) -> ChangeObject:
-    """Change weights, add, drop or quarantine. Answers with the step from which it holds, or 202 while the run is asked."""
+    """Change weights, add, drop, quarantine or lift a quarantine.
+
+    Answers with the step from which it holds, or 202 while the run is asked."""
     with parts.ledger.write() as session:
         get_job(session, tenant.project_id, job_id)
         with refusing_references():

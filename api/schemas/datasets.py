@@ -92,11 +92,11 @@ class Fault(BaseModel):
     """From 1; 0 for the file as a whole."""
     code: str
     message: str
-    """Line, reason and remedy in one sentence."""
+    """File, line, reason and remedy in one sentence."""
     reason: str = ""
     remedy: str = ""
     file: str = ""
-    """The shard that the line lies in, where a version has several."""
+    """The file of the version that the line lies in."""
 
 
 class Duplicates(BaseModel):

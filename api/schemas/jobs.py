@@ -51,6 +51,8 @@ class SourceProgress(BaseModel):
     rows: int | None
     """Rows of one pass over it."""
     epochs: float | None
+    skipped_rows: int = 0
+    """Rows at fault that were skipped, each counted once."""
 
 
 class JobProgress(BaseModel):
@@ -63,8 +65,13 @@ class JobProgress(BaseModel):
     data_wait_share: float | None
     """Share of a step's time in which the device waited for data."""
     eta_seconds: float | None
+    skipped_rows: int | None
+    """Rows at fault that training has skipped since step 1, beside those known to be faulty when the data was registered.
+    Each row counts once, however often it was due; so in the next two."""
+    untrained_rows: int | None
+    """Rows in which nothing is trained on."""
     overlong: dict[str, int] | None
-    """Rows that were longer than max_length, by what was done with them; a row counts each time it is drawn."""
+    """Rows that were longer than max_length, by what was done with them."""
     sources: list[SourceProgress] | None
     """How often each source of the mixture was passed over."""
 

@@ -64,6 +64,10 @@ class ReceiptSource(BaseModel):
     examples: int
     tokens: int
     trained_tokens: int
+    faulty_rows: int | None
+    """Known to be faulty when the data was registered: never drawn."""
+    skipped_rows: int
+    """Found to be at fault and skipped on the way up to the checkpoint, each counted once."""
 
 
 class Receipt(BaseModel):
@@ -80,6 +84,10 @@ class Receipt(BaseModel):
     exhaustion: str
     validation_split: float | None
     sources: list[ReceiptSource]
+    overlong: dict[str, int]
+    """Rows that were longer than max_length, by what was done with them, each counted once."""
+    untrained_rows: int
+    """Rows in which nothing is trained on, each counted once."""
     mixture: list[dict[str, Any]]
     """The mixture log up to the checkpoint, oldest entry first."""
     tokenizer_digest: str | None

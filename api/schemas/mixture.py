@@ -39,6 +39,8 @@ class ChangeObject(BaseModel):
     dropped: list[str]
     quarantined: list[str]
     quarantined_rows: list[ChangedRow]
+    lifted_rows: list[ChangedRow]
+    """Rows whose quarantine ended."""
     reason: str | None
     created_at: int
     held_at: int | None
@@ -56,6 +58,7 @@ class ChangeObject(BaseModel):
             added=[names[n] for n in asked.added], dropped=[names[n] for n in asked.dropped],
             quarantined=[names[n] for n in asked.quarantined],
             quarantined_rows=[ChangedRow(source=names[row.source], row=row.row) for row in asked.rows],
+            lifted_rows=[ChangedRow(source=names[row.source], row=row.row) for row in asked.lifted],
             reason=asked.reason, created_at=unix(change.created_at), held_at=unix(change.held_at), created_by=change.created_by,
             error=MixtureError.model_validate(change.error) if change.error else None)
 

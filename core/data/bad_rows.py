@@ -1,20 +1,22 @@
-"""Rows at fault that are skipped while training: counted in the order of the steps, each once, up to the limit."""
+"""Rows at fault that are skipped while training: counted in the order of the steps, each once, up to the limit; those that were
+skipped before a resume or a change of the mixture count too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.data.spec import Hole, RowRef, SourceSpec
+from core.data.row_set import RowSet
+from core.data.spec import Hole, SourceSpec
 from core.errors import DataError
 
 
 class BadRows:
-    """Those that a run has skipped; `most` is how many it may, None any number."""
+    """Those that a job has skipped; `most` is how many it may, None any number."""
 
-    def __init__(self, most: int | None, sources: Sequence[SourceSpec]) -> None:
+    def __init__(self, most: int | None, sources: Sequence[SourceSpec], skipped: RowSet | None = None) -> None:
         self._most = most
         self._sources = sources
-        self._seen: set[RowRef] = set()
+        self._seen = skipped or RowSet()
 
     @property
     def is_limited(self) -> bool:
@@ -25,7 +27,7 @@ class BadRows:
         if self._most is None:
             return
         for hole in faults:
-            self._seen.add(hole.ref)
+            self._seen = self._seen.with_rows([hole.ref])
             if len(self._seen) > self._most:
                 raise _one_too_many(hole, self._most, self._sources)
 

@@ -31,10 +31,11 @@ def share_out(step: Step, share: Share) -> Batch:
         micro_batches=micro_batches,
         rows=tuple(each.tokens.ref for _, each in examples),
         trained_tokens=sum(slot.trained for slot in slots if isinstance(slot, Fitted)),
-        holes=tuple(slot for number in mine if isinstance(slot := slots[number], Hole)),
+        holes=tuple(slot for slot in slots if isinstance(slot, Hole)),
         truncated=sum(each.is_truncated for each in whole),
         spelled=sum(each.is_spelled for each in whole),
         overlong=_counted(slots),
+        overlong_first=_counted(slot for slot, is_first in zip(slots, due.firsts, strict=True) if is_first),
         slots=tuple(number for number, _ in examples), slot_count=len(slots), counts=tuple(map(_counts, slots)),
         digest=step.digest, warnings=step.warnings,
         loading=replace(step.loading, laying=time.perf_counter() - started),
@@ -43,7 +44,7 @@ def share_out(step: Step, share: Share) -> Batch:
 
 def _counted(slots: Iterable[Fitted | Hole]) -> dict[str, int]:
     """How many rows were too long, by what was done with them."""
-    done = [slot.overlong if isinstance(slot, Fitted) else "drop" if slot.is_overlong else None for slot in slots]
+    done = [slot.overlong if isinstance(slot, Fitted) else "drop" if slot.cause == "overlong" else None for slot in slots]
     return dict(Counter(how for how in done if how is not None))
 
 

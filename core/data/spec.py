@@ -21,6 +21,9 @@ Overlong = Literal["truncate", "truncate_left", "keep_last_turns", "split", "dro
 """What becomes of a row that is longer than `max_length` (core/data/fitting.py)."""
 OnBadRow = Literal["fail", "skip"]
 Exhaustion = Literal["repeat", "first", "all"]
+HoleCause = Literal["fault", "untrained", "overlong", "quarantined"]
+"""Why a step does without a row: it breaks a rule or cannot be read; nothing in it is trained on; it is left out for its
+length; the mixture log says so."""
 ShardKind = Literal["lines", "csv", "tsv", "parquet", "frames"]
 """How rows stand in a file: one a line (JSON or bare text), as records with a header line, as Parquet, or as lines in
 zstd frames that can be sought."""
@@ -103,11 +106,13 @@ class MixtureEntry:
     """One a source, in the order of `StreamSpec.sources`; a source that joins later is none of them, and is not drawn."""
     quarantined: tuple[RowRef, ...] = ()
     """Rows that are trained on no more from this step on; each leaves a hole where it is due."""
+    lifted: tuple[RowRef, ...] = ()
+    """Rows whose quarantine ends: from this step on they are trained on where they are due."""
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> MixtureEntry:
-        rows = tuple(RowRef(**row) for row in told.get("quarantined", ()))
-        return cls(told["from_step"], tuple(told["weights"]), rows)
+        quarantined, lifted = (tuple(RowRef(**row) for row in told.get(name, ())) for name in ("quarantined", "lifted"))
+        return cls(told["from_step"], tuple(told["weights"]), quarantined, lifted)
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ class StreamSpec:
         """Digest what the sources and the mixture log decide of the steps up to this one; later entries may differ."""
         held = [entry for entry in self.mixture if entry.from_step <= max(step, 1)]
         drawn = 1 + max((n for entry in held for n, weight in enumerate(entry.weights) if weight), default=-1)
-        log = [(entry.from_step, _trimmed(entry.weights), sorted((row.source, row.row) for row in entry.quarantined))
+        log = [(entry.from_step, _trimmed(entry.weights), *map(_sorted, (entry.quarantined, *_if_any(entry.lifted))))
                for entry in held]
         return _digest({"sources": [source.identity() for source in self.sources[:drawn]], "log": log})
 
@@ -175,6 +180,14 @@ class StreamSpec:
 
 def _digest(told: dict[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _sorted(rows: tuple[RowRef, ...]) -> list[tuple[int, int]]:
+    return sorted((row.source, row.row) for row in rows)
+
+
+def _if_any(rows: tuple[RowRef, ...]) -> tuple[tuple[RowRef, ...], ...]:
+    return (rows,) if rows else ()
 
 
 def _trimmed(weights: tuple[float, ...]) -> tuple[float, ...]:
@@ -307,6 +320,8 @@ class Due:
     epoch: float
     rows: tuple[RowRef, ...]
     """One a slot, in the order in which they are drawn."""
+    firsts: tuple[bool, ...]
+    """Of each of `rows`, whether it is drawn for the first time."""
     position: Position
     quarantined: frozenset[RowRef] = frozenset()
     """Those of `rows` that this step does without, by the mixture log."""
@@ -345,10 +360,10 @@ class Hole:
     reason: str
     file: str = ""
     """Name of its shard."""
-    is_overlong: bool = False
-    """Whether it is left out for its length."""
-    is_fault: bool = False
-    """Whether the row cannot be used: what `max_bad_rows` counts."""
+    cause: HoleCause = "fault"
+    """A fault is what `max_bad_rows` counts."""
+    is_first: bool = False
+    """Whether the row is drawn for the first time."""
 
 
 @dataclass(frozen=True)
@@ -386,11 +401,13 @@ class Batch:
     """Tokens trained on in the whole step, over all ranks: the loss is normalised by it."""
     position: Position
     holes: tuple[Hole, ...] = ()
-    """The rows of this rank's share that the step does without."""
+    """The rows that the whole step does without, over all ranks."""
     truncated: int = 0
     """Examples of the whole step that were cut to `max_length`."""
     overlong: dict[str, int] = field(default_factory=dict)
     """How many rows of the whole step were too long, by what was done with them."""
+    overlong_first: dict[str, int] = field(default_factory=dict)
+    """Those of them that are drawn for the first time."""
     slots: tuple[int, ...] = ()
     """The slot of the step that each of `rows` came from; a row that was split is there once for each example."""
     slot_count: int = 0
@@ -408,6 +425,11 @@ class Batch:
     @property
     def tokens(self) -> int:
         return sum(len(m.ids) for m in self.micro_batches)
+
+    @property
+    def faults(self) -> list[RowRef]:
+        """The rows of the whole step that were skipped since they are at fault."""
+        return [hole.ref for hole in self.holes if hole.cause == "fault"]
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ their length or because nothing in them is trained on, are holes either way. A r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.data.bad_rows import refusal
 from core.data.fitting import Fitted, Fitter
 from core.data.proof import step_digest
 from core.data.rows import BadRow, RowReader
-from core.data.spec import Due, Example, Hole, Loading, OnBadRow, Row, RowFormat, RowRef, SourceSpec
+from core.data.spec import Due, Example, Hole, HoleCause, Loading, OnBadRow, Row, RowFormat, RowRef, SourceSpec
 from core.data.stopwatch import Stopwatch
 from core.data.templates import RowRefused, RowTemplate
 from core.data.tokens import RowEncoder, RowLeftOut
@@ -40,7 +40,7 @@ class Step:
     @property
     def faults(self) -> list[Hole]:
         """The holes of rows that are at fault, in the order of the slots."""
-        return [slot for slot in self.slots if isinstance(slot, Hole) and slot.is_fault]
+        return [slot for slot in self.slots if isinstance(slot, Hole) and slot.cause == "fault"]
 
 
 class StepMaker:
@@ -60,7 +60,9 @@ class StepMaker:
         slots = self._encoded(read)
         digest = step_digest((row.ref, row.digest) for row, slot in zip(read, slots, strict=True)
                              if isinstance(row, Row) and isinstance(slot, Fitted))
-        return Step(due, tuple(slots), digest, self._watch.read(), warnings)
+        told = tuple(replace(slot, is_first=is_first) if isinstance(slot, Hole) else slot
+                     for slot, is_first in zip(slots, due.firsts, strict=True))
+        return Step(due, told, digest, self._watch.read(), warnings)
 
     def _read(self, rows: Sequence[RowRef], quarantined: Set[RowRef]) -> list[Row | BadRow | Hole]:
         """Read what is not quarantined; what is, is a hole unread."""
@@ -72,7 +74,7 @@ class StepMaker:
 
     def _quarantined(self, ref: RowRef) -> Hole:
         file, line = self._reader.where(ref)
-        return Hole(ref, line, "it is quarantined", file)
+        return Hole(ref, line, "it is quarantined", file, "quarantined")
 
     def _encoded(self, rows: Sequence[Row | BadRow | Hole]) -> list[Fitted | Hole]:
         with self._watch.stage("rendering"):
@@ -98,8 +100,13 @@ class StepMaker:
     def _hole(self, ref: RowRef, error: BadRow | RowRefused) -> Hole:
         """Raises DataError for a row at fault where none may be skipped."""
         file, line = self._reader.where(ref)
-        is_sound = isinstance(error, RowLeftOut)
-        hole = Hole(ref, line, error.reason, file, is_sound and error.is_long, not is_sound)
-        if hole.is_fault and self._on_bad_row == "fail":
+        hole = Hole(ref, line, error.reason, file, _cause(error))
+        if hole.cause == "fault" and self._on_bad_row == "fail":
             raise refusal(hole, self._sources) from error
         return hole
+
+
+def _cause(error: BadRow | RowRefused) -> HoleCause:
+    if not isinstance(error, RowLeftOut):
+        return "fault"
+    return "overlong" if error.is_long else "untrained"

@@ -6,7 +6,6 @@ by its time. The first steps of a run, which load and compile, fade within some 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -55,8 +54,7 @@ def advance(job: Job, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
     job.step = max(job.step, newest["step"])
     job.processed_tokens += sum(row.get("tokens") or 0 for row in rows)
     job.failed_attempts = 0
-    overlong = _added(before.get("overlong") or {}, rows)
-    job.progress = {**before, **_shown(job, rates, newest, now=now), "overlong": overlong, "rates": vars(rates)}
+    job.progress = {**before, **_shown(job, rates, newest, now=now), "rates": vars(rates)}
 
 
 def _shown(job: Job, rates: Rates, newest: dict[str, Any], *, now: datetime) -> dict[str, Any]:
@@ -69,25 +67,22 @@ def _shown(job: Job, rates: Rates, newest: dict[str, Any], *, now: datetime) -> 
         "phase": "training",
         "tokens_per_second": rates.tokens_per_second,
         "train_loss": newest.get("train_loss"),
-        "sources": _sources(job, newest.get("source_drawn") or {}),
+        "sources": _sources(job, newest),
+        "skipped_rows": sum((newest.get("source_skipped") or {}).values()),
+        "untrained_rows": newest.get("untrained_rows") or 0,
+        "overlong": newest.get("overlong_rows") or {},
         "data_wait_share": rates.data_wait_share,
         "eta_seconds": eta,
         "estimated_finish": int(finish.timestamp()) if finish is not None else None,
     }
 
 
-def _added(before: dict[str, int], rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Rows that were too long since step 1, by what was done with them."""
-    total = Counter(before)
-    for row in rows:
-        total.update(row.get("overlong") or {})
-    return dict(total)
-
-
-def _sources(job: Job, drawn: dict[str, int]) -> list[dict[str, Any]]:
-    """How often each source was passed over so far."""
+def _sources(job: Job, newest: dict[str, Any]) -> list[dict[str, Any]]:
+    """How often each source was passed over so far, and how many of its rows were skipped."""
+    drawn, skipped = newest.get("source_drawn") or {}, newest.get("source_skipped") or {}
     rows = {source["name"]: source.get("rows") for source in named_sources(job)}
-    return [{"source": name, "drawn": count, "rows": size, "epochs": count / size if size else None}
+    return [{"source": name, "drawn": count, "rows": size, "epochs": count / size if size else None,
+             "skipped_rows": skipped.get(name, 0)}
             for name, count, size in ((name, count, rows.get(name)) for name, count in drawn.items())]
 
 

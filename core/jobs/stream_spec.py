@@ -33,7 +33,7 @@ def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequ
     sources = tuple(source_of(versions[entry["version_id"]], artifacts, name=entry["name"]) for entry in named_sources(job))
     fraction = spec.validation_split or 0.0
     common = _common(job, spec, base, micro_batch_tokens, artifacts)
-    used = [versions[entry["version_id"]] for entry in submitted(job)]
+    used = [versions[entry["version_id"]] for entry in job.sources]
     train = StreamSpec(sources=sources, mixture=tuple(log), validation_fraction=fraction, part="train",
                        exhaustion=spec.exhaustion or "all", source_epochs=_source_epochs(job, common["epochs"]),
                        max_bad_rows=bad_rows_left(spec.options or TrainingOptions(), used), **common)

@@ -37,6 +37,8 @@ def receipt(session: Session, job: Job, checkpoint: Checkpoint, *, artifacts: Ar
         "exhaustion": spec_of(job).exhaustion or "all",
         "validation_split": spec_of(job).validation_split,
         "sources": _sources(session, job, checkpoint),
+        "overlong": seen.get("overlong") or {},
+        "untrained_rows": seen.get("untrained") or 0,
         "mixture": _log(session, job, checkpoint.step),
         "tokenizer_digest": resolved.get("tokenizer_digest"),
         "max_length": resolved.get("max_length"),
@@ -61,8 +63,14 @@ def _sources(session: Session, job: Job, checkpoint: Checkpoint) -> list[dict[st
             "source": source["name"], "dataset": version.dataset_id, "version": version.number, "version_id": version.id,
             "digest": version.digest, "format": version.row_format, "rows": rows, "rows_drawn": count,
             "epochs": count / rows if rows else None,
-            **{name: numbers[number] if number < len(numbers := seen.get(name) or []) else 0 for name in COUNTS}})
+            **{name: _of(seen, name, number) for name in COUNTS}, "faulty_rows": version.faulty_rows,
+            "skipped_rows": _of(seen, "skipped", number)})
     return told
+
+
+def _of(seen: dict[str, Any], name: str, source: int) -> int:
+    numbers = seen.get(name) or []
+    return numbers[source] if source < len(numbers) else 0
 
 
 def _log(session: Session, job: Job, step: int) -> list[dict[str, Any]]:
@@ -88,4 +96,5 @@ def _weights(names: list[str], weights: tuple[float, ...]) -> dict[str, float]:
 
 def _taken_out(names: list[str], asked: Asked) -> dict[str, Any]:
     return {"dropped": [names[n] for n in asked.dropped], "quarantined": [names[n] for n in asked.quarantined],
-            "quarantined_rows": [{"source": names[row.source], "row": row.row} for row in asked.rows]}
+            "quarantined_rows": [{"source": names[row.source], "row": row.row} for row in asked.rows],
+            "lifted_rows": [{"source": names[row.source], "row": row.row} for row in asked.lifted]}

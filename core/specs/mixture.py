@@ -23,12 +23,18 @@ class Quarantine(Frozen):
     rows: Annotated[list[QuarantinedRow], Field(max_length=MOST_ROWS)] = []
 
 
+class Lift(Frozen):
+    rows: Annotated[list[QuarantinedRow], Field(min_length=1, max_length=MOST_ROWS)]
+
+
 class MixtureUpdate(Frozen):
     weights: Annotated[dict[SourceName, SourceWeight], Field(max_length=64)] | None = None
     """New weights by the source's name; a source that is not named keeps its own."""
     add: Annotated[list[WeightedDataset], Field(max_length=64)] | None = None
     drop: Names | None = None
     quarantine: Quarantine | None = None
+    lift: Lift | None = None
+    """Rows whose quarantine ends; a source comes back when it is given a weight."""
     reason: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """Why, in a person's words; kept with the change."""
 
@@ -40,6 +46,6 @@ class MixtureUpdate(Frozen):
     @model_validator(mode="after")
     def asks_for_something(self) -> MixtureUpdate:
         quarantine = self.quarantine or Quarantine()
-        if not (self.weights or self.add or self.drop or quarantine.sources or quarantine.rows):
-            raise ValueError("the change asks for nothing; give 'weights', 'add', 'drop' or 'quarantine'")
+        if not (self.weights or self.add or self.drop or quarantine.sources or quarantine.rows or self.lift):
+            raise ValueError("the change asks for nothing; give 'weights', 'add', 'drop', 'quarantine' or 'lift'")
         return self

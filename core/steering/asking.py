@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from core.jobs.sources import named_sources
 from core.jobs.stream_spec import build_streams
 from core.models.service import resolve_base
 from core.specs.job import WeightedDataset
-from core.specs.mixture import MixtureUpdate, Quarantine
+from core.specs.mixture import MixtureUpdate, Quarantine, QuarantinedRow
 from core.steering.log import Asked
 from core.steering.repository import changes_of, versions_of
 from core.steering.schedule import source_number
@@ -39,10 +40,16 @@ def resolve(session: Session, job: Job, update: MixtureUpdate) -> Asked:
         name = named_sources(job)[twice[0]]["name"]
         raise InvalidValue(f"the change names source {shown(name)} twice; give it a weight, drop it or quarantine it",
                            param="weights")
-    rows = tuple(dict.fromkeys(RowRef(source_number(job, row.source, param="quarantine.rows"), row.row)
-                               for row in quarantine.rows))
+    rows = _refs(job, quarantine.rows, param="quarantine.rows")
+    lifted = _refs(job, update.lift.rows if update.lift else (), param="lift.rows")
     _check_rows(session, job, rows)
-    return Asked({**weights, **added}, tuple(added), tuple(dropped), tuple(out), rows, update.reason)
+    _check_lifted(session, job, rows, lifted)
+    return Asked({**weights, **added}, tuple(added), tuple(dropped), tuple(out), rows, lifted, update.reason)
+
+
+def _refs(job: Job, rows: Iterable[QuarantinedRow], *, param: str) -> tuple[RowRef, ...]:
+    """Number the rows that are named, each once."""
+    return tuple(dict.fromkeys(RowRef(source_number(job, row.source, param=param), row.row) for row in rows))
 
 
 def _add(session: Session, job: Job, entry: WeightedDataset, *, param: str) -> int:
@@ -79,14 +86,29 @@ def _check_rows(session: Session, job: Job, rows: tuple[RowRef, ...]) -> None:
                            "can be; quarantine the source, or register a version without them", param="quarantine.rows")
 
 
+def _check_lifted(session: Session, job: Job, rows: tuple[RowRef, ...], lifted: tuple[RowRef, ...]) -> None:
+    """Raise InvalidValue for a row that is not quarantined by what was asked before, or is to be by the same change."""
+    out: set[RowRef] = set()
+    for change in changes_of(session, job.id) if lifted else ():
+        if change.state != "refused":
+            asked = Asked.from_json(change.body)
+            out = (out | set(asked.rows)) - set(asked.lifted)
+    wrong = next((ref for ref in lifted if ref not in out or ref in rows), None)
+    if wrong is not None:
+        name = named_sources(job)[wrong.source]["name"]
+        reason = "is quarantined by the same change" if wrong in rows else "is not quarantined"
+        raise InvalidValue(f"row {wrong.row:,} of source {shown(name)} {reason}; only a quarantine that was asked for before "
+                           "can be lifted, see the job's mixture", param="lift.rows")
+
+
 def count_rows(session: Session, job: Job, added: tuple[int, ...], *, artifacts: Artifacts) -> None:
     """Note how many rows a job's streams read of new sources, from their indexes; raise InvalidValue for one without any."""
     from core.data.pipeline import plan_stream
 
     base = resolve_base(session, job.project_id, job.model).base
     log = (MixtureEntry(1, (1.0,) * len(job.sources)),)
-    stream = build_streams(job, versions_of(session, job), log=log, artifacts=artifacts, base=base)[0]
     try:
+        stream = build_streams(job, versions_of(session, job), log=log, artifacts=artifacts, base=base)[0]
         plan = plan_stream(replace(stream, source_epochs=(), exhaustion="repeat"))
     except DataError as error:
         raise InvalidValue(error.message, param="add") from None

@@ -25,6 +25,8 @@ class Asked:
     quarantined: tuple[int, ...] = ()
     rows: tuple[RowRef, ...] = ()
     """Rows that are trained on no more."""
+    lifted: tuple[RowRef, ...] = ()
+    """Quarantined rows that are trained on again."""
     reason: str | None = None
 
     @property
@@ -34,13 +36,14 @@ class Asked:
     def to_json(self) -> dict[str, Any]:
         return {"weights": {str(source): weight for source, weight in self.weights.items()}, "added": list(self.added),
                 "dropped": list(self.dropped), "quarantined": list(self.quarantined),
-                "rows": [[row.source, row.row] for row in self.rows], "reason": self.reason}
+                "rows": [[row.source, row.row] for row in self.rows],
+                "lifted": [[row.source, row.row] for row in self.lifted], "reason": self.reason}
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Asked:
         return cls({int(source): weight for source, weight in told["weights"].items()}, tuple(told["added"]),
                    tuple(told["dropped"]), tuple(told["quarantined"]), tuple(RowRef(*row) for row in told["rows"]),
-                   told["reason"])
+                   tuple(RowRef(*row) for row in told.get("lifted", ())), told["reason"])
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def fold(first: Sequence[float], changes: Iterable[Change]) -> list[Standing]:
                 out.pop(source, None)
         for source in out.keys() & range(len(weights)):
             weights[source] = 0.0
-        entry = MixtureEntry(change.from_step, tuple(weights), change.asked.rows)
+        entry = MixtureEntry(change.from_step, tuple(weights), change.asked.rows, change.asked.lifted)
         standings.append(Standing(entry, {source: how for source, (_, how) in out.items()}))
     return standings
 

@@ -160,8 +160,8 @@ def _told(job: Job, change: MixtureChange, standing: Standing) -> str:
     said = [f"From step {change.from_step:,} on the mixture is {weights}"]
     said += [f"{names[source]} is {how}" for how, sources in (("dropped", asked.dropped), ("quarantined", asked.quarantined))
              for source in sources]
-    if asked.rows:
-        said.append(f"{len(asked.rows):,} row{'s are' if len(asked.rows) > 1 else ' is'} quarantined")
+    said += [f"{len(rows):,} row{'s are' if len(rows) > 1 else ' is'} {how}"
+             for how, rows in (("quarantined", asked.rows), ("let in again", asked.lifted)) if rows]
     return "; ".join(said)
 
 

@@ -59,6 +59,15 @@ def test_a_change_of_a_job_that_waits_is_answered_with_its_step(house: House) ->
     assert mixture["changes"] == [told]
 
 
+def test_a_quarantine_that_is_lifted_is_told_as_a_change_of_its_own(house: House) -> None:
+    job, row = a_job(house, "loud", "low"), {"source": "low", "row": 3}
+    assert error_of(patch(house, job, lift={"rows": [row]}))["param"] == "lift.rows"
+    assert patch(house, job, quarantine={"rows": [row]}).json()["lifted_rows"] == []
+    told = patch(house, job, lift={"rows": [row]}).json()
+    assert (told["status"], told["lifted_rows"], told["quarantined_rows"]) == ("held", [row], [])
+    assert get(house, f"{JOBS}/{job.id}/mixture")["changes"][1] == told
+
+
 def test_a_run_that_tells_its_step_in_time_is_waited_for(house: House) -> None:
     job = a_job(house, "one", "two", is_running=True)
 

@@ -26,7 +26,7 @@ JOB_FIELDS = {
     "validation_split", "lora", "options", "priority", "progress",
 }
 PROGRESS_FIELDS = {"step", "total_steps", "epoch", "phase", "tokens_per_second", "train_loss", "data_wait_share", "eta_seconds",
-                   "overlong", "sources"}
+                   "overlong", "skipped_rows", "untrained_rows", "sources"}
 
 
 def a_row(n: int) -> str:

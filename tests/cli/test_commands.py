@@ -166,6 +166,24 @@ def test_a_job_is_paused_and_resumed(server: Server) -> None:
     assert (again.returncode, "only a job that is paused or pausing can be resumed" in again.stderr) == (2, True)
 
 
+def test_a_curriculum_and_every_other_field_are_reached_from_the_command_line(server: Server, tmp_path: Path) -> None:
+    for name in ("easy", "hard"):
+        succeeded(run(server, "datasets", "register", name, MILLER))
+    (tmp_path / "job.json").write_text('{"model": "tiny", "options": {"warmup_ratio": 0.2, "schedule": "linear"}, "seed": 4}')
+    said = ("--spec", tmp_path / "job.json", "-d", "easy:1:9", "-d", "hard:0", "--exhaustion", "first", "--schedule",
+            "2:easy=0.5,hard=0.5", "--schedule", "4:easy=0,hard=1", "--set", "options.schedule=constant", "--set",
+            "lora.use_dora=true", "--overlong", "split", "--on-bad-row", "skip", "--max-bad-rows", "3", "--metadata",
+            "owner=ada")
+    job = json.loads(succeeded(run(server, "submit", *said, "--json")))
+    succeeded(run(server, "jobs", "cancel", job["id"]))
+
+    assert [(each["weight"], each["epochs"]) for each in job["datasets"]] == [(1.0, 9), (0.0, None)]
+    assert [each["from_step"] for each in job["mixture_schedule"]] == [2, 4]
+    assert (job["exhaustion"], job["seed"], job["metadata"], job["lora"]["use_dora"]) == ("first", 4, {"owner": "ada"}, True)
+    asked = {"warmup_ratio": 0.2, "schedule": "constant", "overlong": "split", "on_bad_row": "skip", "max_bad_rows": 3}
+    assert {name: job["options"][name] for name in asked} == asked
+
+
 def test_files_are_uploaded_listed_read_and_deleted(server: Server, tmp_path: Path) -> None:
     file = succeeded(run(server, "files", "upload", MILLER)).strip()
     succeeded(run(server, "files", "content", file, tmp_path / "copy.jsonl"))
@@ -179,7 +197,11 @@ def test_files_are_uploaded_listed_read_and_deleted(server: Server, tmp_path: Pa
 
 @pytest.mark.parametrize("arguments, words", [
     (("submit", "nowhere.jsonl", "-m", "tiny"), "nowhere.jsonl is not a file"),
-    (("submit", "-m", "tiny"), "either a FILE or --dataset"),
+    (("submit", "-m", "tiny"), "name what to train on, once: a FILE, --dataset"),
+    (("submit", str(MILLER), "-m", "tiny", "--set", "datasets=[]"), "name what to train on, once"),
+    (("submit", str(MILLER), "-m", "tiny", "--set", "lora"), "--set is 'lora'; FIELD=VALUE was expected"),
+    (("submit", str(MILLER), "-m", "tiny", "--spec", "nowhere.json"), "'nowhere.json' cannot be read"),
+    (("submit", str(MILLER), "-m", "tiny", "--schedule", "soon:a=1"), "--schedule is 'soon:a=1'; STEP:NAME=WEIGHT"),
     (("submit", str(MILLER)), "--model is missing"),
     (("submit", str(MILLER), "-m", "unknown"), "'unknown'"),
     (("submit", "-d", "mill:heavy", "-m", "tiny"), "mill"),

@@ -33,7 +33,8 @@ def with_entry(spec: StreamSpec, entry: MixtureEntry) -> StreamSpec:
 
 
 
-CHANGES = (MixtureEntry(5, (0.1, 0.9)), MixtureEntry(5, (0.0, 1.0)), MixtureEntry(5, (0.8, 0.2), (RowRef(0, 2), RowRef(1, 4))))
+CHANGES = (MixtureEntry(5, (0.1, 0.9)), MixtureEntry(5, (0.0, 1.0)), MixtureEntry(5, (0.8, 0.2), (RowRef(0, 2), RowRef(1, 4))),
+           MixtureEntry(5, (0.8, 0.2), lifted=(RowRef(0, 2),)))
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -70,6 +71,18 @@ def test_a_quarantined_row_leaves_a_hole_and_nothing_moves(tmp_path: Path) -> No
         assert [hole.ref for hole in without.holes] == [ref for ref in with_it.rows if is_out and ref == row]
     assert plain[0].digest == steered[0].digest
     assert plain[7].digest != steered[7].digest
+
+
+def test_a_row_whose_quarantine_is_lifted_comes_again_where_it_is_due(tmp_path: Path) -> None:
+    spec = two_sources(tmp_path)
+    plain = read(spec)
+    row = next(ref for ref in plain[3].rows if ref.source == 1)
+    log = (MixtureEntry(2, (0.8, 0.2), (row,)), MixtureEntry(6, (0.8, 0.2), lifted=(row,)))
+    steered = read(replace(spec, mixture=(*spec.mixture, *log)))
+    missed = [batch.step for batch in steered for hole in batch.holes if hole.ref == row]
+    assert missed == [batch.step for batch in plain if row in batch.rows and 2 <= batch.step < 6]
+    assert [batch.rows for batch in steered[5:]] == [batch.rows for batch in plain[5:]]
+    assert any(row in batch.rows for batch in steered[5:])
 
 
 def test_a_source_that_joins_leaves_the_one_that_was_alone_where_it_stood(tmp_path: Path) -> None:
@@ -112,13 +125,15 @@ def test_a_row_that_changed_breaks_the_proof(tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(changes=st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 5), min_size=2, max_size=2).filter(any),
-                                  st.lists(st.integers(0, 8), max_size=2)), min_size=1, max_size=4), at=st.data())
+                                  st.lists(st.integers(0, 8), max_size=2), st.lists(st.integers(0, 8), max_size=2)),
+                        min_size=1, max_size=4), at=st.data())
 def test_any_log_replays_from_any_step(changes, at, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("log")
     step, log = 1, [MixtureEntry(1, (0.8, 0.2))]
-    for later, weights, rows in changes:
+    for later, weights, rows, lifted in changes:
         step += later
-        log.append(MixtureEntry(step, tuple(map(float, weights)), tuple(RowRef(1, row) for row in rows)))
+        out, again = (tuple(RowRef(1, row) for row in some) for some in (rows, lifted))
+        log.append(MixtureEntry(step, tuple(map(float, weights)), out, again))
     spec = replace(two_sources(folder), mixture=tuple(log))
     whole = read(spec)
     done = at.draw(st.integers(1, len(whole)))

@@ -24,7 +24,6 @@ from worker.reports import (
     Finished,
     Line,
     PhaseChanged,
-    RowSkipped,
     Saved,
     Started,
     Steer,
@@ -32,6 +31,7 @@ from worker.reports import (
     SteerProposed,
     Stop,
     Stopped,
+    Warned,
     read_command,
 )
 
@@ -52,7 +52,7 @@ def main() -> None:
         if proposed is not None and step == proposed.from_step:
             answer = steering.get(timeout=10)
             assert isinstance(answer, SteerCommitted)
-            report(RowSkipped(step, "answer", len((answer.stream or {}).get("mixture", ())), "the entries of the log"))
+            report(Warned(f"the log has {len((answer.stream or {}).get('mixture', ()))} entries"))
             proposed = None
         if proposed is None and not steering.empty():
             proposed = SteerProposed(steering.get().number, step + 1)

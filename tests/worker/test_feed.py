@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from core.data.spec import Batch, MixtureEntry, Position, StreamSpec
+from core.data.row_set import RowSet
+from core.data.spec import Batch, Hole, MixtureEntry, Position, RowRef, StreamSpec
 from core.errors import RunInterrupted
 from tests.streams import chat_rows, stream_spec, write_source
 from worker.feed import Feed
@@ -24,8 +25,9 @@ class FakeAhead:
 
     def __init__(self, stream: StreamSpec, position: Position) -> None:
         self.opened_at, self.is_closed, self.is_interrupted = position.step, False, False
-        self._batches = iter([Batch(step, 0.0, (), (), len(stream.mixture), Position(step)) for step in range(
-            position.step + 1, TOTAL + 1)])
+        self._batches = iter([
+            Batch(step, 0.0, (), (), len(stream.mixture), Position(step), holes=(Hole(RowRef(0, step), step, "no json"),))
+            for step in range(position.step + 1, TOTAL + 1)])
 
     def __next__(self) -> Batch:
         return next(self._batches)
@@ -47,8 +49,9 @@ class House:
         child: Any = SimpleNamespace(report=self.said.append, steering=self.steering, is_stopping=lambda: self.is_stopping)
         self.feed = Feed(stream, Position(), total_steps=TOTAL, child=child, open_ahead=self._open)
 
-    def _open(self, stream: StreamSpec, position: Position) -> Any:
+    def _open(self, stream: StreamSpec, position: Position, skipped: RowSet) -> Any:
         self.opened.append(FakeAhead(stream, position))
+        self.skipped = skipped
         self.is_stopping = self.is_stopping or self.stops_at_opening
         return self.opened[-1]
 
@@ -84,6 +87,7 @@ def test_a_change_holds_from_the_step_after_the_one_handed_out(house: House) -> 
     assert [(batch.step, batch.trained_tokens) for batch in house.feed] == [(3, 2), (4, 2), (5, 2), (6, 2)]
     assert [(ahead.opened_at, ahead.is_closed) for ahead in house.opened] == [(0, True), (2, False)]
     assert house.feed.stream.mixture[-1].from_step == 3
+    assert house.skipped == RowSet().with_rows([RowRef(0, 1), RowRef(0, 2)])
 
 
 def test_a_refused_change_lets_what_was_read_ahead_be_used(house: House) -> None:

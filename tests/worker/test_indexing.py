@@ -19,7 +19,9 @@ from core.datasets.models import DatasetVersion
 from core.datasets.service import Rows
 from core.datasets.sources import source_of
 from core.db.session import Ledger
-from core.errors import LeaseLost
+from core.errors import DataError, LeaseLost
+from core.jobs.models import Job
+from core.jobs.preparation import check_version
 from core.places import places_of
 from tests import factories
 from tests.core.data.files_on_disk import KINDS, jsonl
@@ -93,6 +95,18 @@ def test_faults_and_repetitions_are_told_over_all_files(sqlite_ledger: Ledger, t
     assert report["duplicates"]["rows"] == 3
     lengths = report["lengths"]
     assert (lengths["min"], sum(rows for _, rows in lengths["histogram"])) == (33, 6)
+
+
+def test_a_fault_names_the_file_though_there_is_only_one(sqlite_ledger: Ledger, tmp_path: Path):
+    bench = Bench(sqlite_ledger, tmp_path)
+    bad = b'{"prompt": "a", "completion": ""}\n'
+    some = after(bench, registered(bench, name="some", a_jsonl=jsonl(pairs(0, 2)) + bad))
+    (fault,) = (some.report or {})["faults"]
+    assert (fault["file"], fault["line"], fault["message"][:17]) == ("a.jsonl", 3, "a.jsonl, line 3: ")
+    with pytest.raises(DataError, match=r"training_file has 1 faulty rows of 3: a\.jsonl, line 3: "):
+        check_version(Job(spec={"model": "tiny", "training_file": "file-1"}), some, param="training_file")
+    none = after(bench, registered(bench, name="none", b_jsonl=bad))
+    assert "can be trained on: b.jsonl, line 1: " in (none.error or {})["message"]
 
 
 def test_files_of_different_formats_are_refused_in_words(sqlite_ledger: Ledger, tmp_path: Path):

@@ -19,19 +19,20 @@ from tests import factories
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.fake_steps import a_step
 from worker.reports import (
+    SKIPPED_ROWS_TOLD,
     Alive,
     DataWaiting,
     MemoryRecovered,
     PhaseChanged,
-    RowSkipped,
     Sampled,
     Saved,
     SavingPaused,
     SavingResumed,
     Started,
+    StepDone,
     Warned,
 )
-from worker.scribe import SKIPPED_ROWS_TOLD, Scribe, metrics_row, runs_of_steps
+from worker.scribe import Scribe, metrics_row, runs_of_steps
 
 
 def a_run(ledger: Ledger) -> Claim:
@@ -180,12 +181,35 @@ def test_a_lost_run_writes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     assert told(ledger, claim) == before
 
 
-def test_skipped_rows_are_named_up_to_a_bound(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    claim = a_run(sqlite_ledger)
-    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
-    for line in range(SKIPPED_ROWS_TOLD + 50):
-        scribe.note(RowSkipped(step=1, source="chats", line=line, reason="no json"))
+def skipping(step: int, *lines: int, **figures: int) -> StepDone:
+    return a_step(step, skipped=[{"source": "chats", "file": "a.jsonl", "line": line, "reason": "no json"} for line in lines],
+                  source_skipped={"chats": figures["so_far"]})
+
+
+def written(ledger: Ledger, folder: Path, claim: Claim, *steps: StepDone) -> None:
+    scribe = a_scribe(ledger, folder, claim)
+    for step in steps:
+        scribe.note(step)
     scribe.close()
+
+
+def test_a_row_skipped_is_named_and_counted_once_though_its_step_is_trained_again(ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(ledger)
+    first, second = skipping(1, 7, so_far=1), skipping(2, 9, so_far=2)
+    written(ledger, tmp_path, claim, first, second)
+    written(ledger, tmp_path, claim, second, skipping(3, so_far=2))
+    assert told(ledger, claim)[-5:] == ["row.skipped", "row.skipped", "step 1", "step 2", "step 3"]
+    with ledger.read() as session:
+        assert (session.get_one(Job, claim.job.id).progress or {})["skipped_rows"] == 2
+        event = session.scalars(select(Event).where(Event.job_id == claim.job.id, Event.level == "warn")).first()
+        assert event is not None
+        assert event.message == "Row on line 7 of 'a.jsonl', source 'chats', was skipped: no json"
+
+
+def test_skipped_rows_are_named_up_to_a_bound_over_all_runs_of_a_job(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    for step in range(1, 4):
+        written(sqlite_ledger, tmp_path, claim, skipping(step, *range(40), so_far=40 * step))
     assert told(sqlite_ledger, claim).count("row.skipped") == SKIPPED_ROWS_TOLD
 
 

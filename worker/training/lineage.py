@@ -7,6 +7,8 @@ for a hole: 4 bytes a row, and which rows they belong to is recomputed when some
 from __future__ import annotations
 
 import base64
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from core.data.proof import chained
+from core.data.row_set import RowSet
 from core.data.spec import Batch
 
 
@@ -42,22 +45,35 @@ class SlotCounts:
 
 @dataclass(frozen=True)
 class Seen:
-    """All that a run has been trained on since step 1, by source where it says so."""
+    """All that a job has been trained on since step 1, and what it did without, by source where it says so."""
 
     order: int = 0
     """The digests of all steps, chained."""
     examples: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     trained_tokens: list[int] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
+    """Rows at fault, each counted once, however often it was due."""
+    overlong: dict[str, int] = field(default_factory=dict)
+    """Rows that were too long, by what was done with them, each counted once."""
+    untrained: int = 0
+    """Rows in which nothing is trained on, each counted once."""
 
-    def after(self, batch: Batch) -> Seen:
+    def after(self, batch: Batch, skipped_before: RowSet) -> Seen:
+        """Count a step too; `skipped_before` are the rows at fault that were met before it."""
         counts = SlotCounts.of(batch)
-        return Seen(chained(self.order, batch.digest), _added(self.examples, counts, counts.examples),
-                    _added(self.tokens, counts, counts.tokens), _added(self.trained_tokens, counts, counts.trained))
+        new = [ref.source for ref in skipped_before.new_among(batch.faults)]
+        width = max([len(self.skipped), *(source + 1 for source in new)])
+        return Seen(
+            order=chained(self.order, batch.digest), examples=_added(self.examples, counts, counts.examples),
+            tokens=_added(self.tokens, counts, counts.tokens),
+            trained_tokens=_added(self.trained_tokens, counts, counts.trained),
+            skipped=[sum(self.skipped[n:n + 1]) + new.count(n) for n in range(width)],
+            overlong=dict(Counter(self.overlong) + Counter(batch.overlong_first)),
+            untrained=self.untrained + sum(hole.is_first for hole in batch.holes if hole.cause == "untrained"))
 
     def to_json(self) -> dict[str, Any]:
-        return {"order": f"{self.order:016x}", "examples": self.examples, "tokens": self.tokens,
-                "trained_tokens": self.trained_tokens}
+        return {**dataclasses.asdict(self), "order": f"{self.order:016x}"}
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Seen:

@@ -46,7 +46,7 @@ from worker.reports import (
 from worker.training.checkpointing import Elsewhere, Saver, snapshot
 from worker.training.evaluation import Tally, Validation, evaluate
 from worker.training.group import Group
-from worker.training.metrics import StepRecord, Timing, skipped_rows
+from worker.training.metrics import StepRecord, Timing
 from worker.training.model import Model
 from worker.training.optimizer import Optimizer, learning_rate_at
 from worker.training.sampling import Sampler
@@ -188,12 +188,14 @@ class Training:
             sums = add_up(sums, self._optimizer, self._group)
             norm = self._optimizer.update(batch.step)
         rate = learning_rate_at(batch.step, self._spec.total_steps, self._spec.optimizer)
-        record = StepRecord(batch, sums, norm, learning_rate=rate, is_scaled=self._optimizer.scaler is not None)
+        skipped = self._state.skipped
+        record = StepRecord(batch, sums, norm, skipped_before=skipped, learning_rate=rate,
+                            is_scaled=self._optimizer.scaler is not None)
         self._settle()
         self._open = record, self._timing(max(words.waited_microseconds for words in told) / 1e6)
         self._random_state = self._model.device.random_state()
-        self._state = replace(self._state, step=batch.step, position=batch.position, seen=self._state.seen.after(batch),
-                              limit_tokens=self._layout.limit_tokens)
+        self._state = replace(self._state, step=batch.step, position=batch.position, limit_tokens=self._layout.limit_tokens,
+                              seen=self._state.seen.after(batch, skipped), skipped=skipped.with_rows(batch.faults))
         self._tokens += record.tokens
 
     def _together(self, part: Callable[[], T], wait_seconds: Callable[[], float] = lambda: 0.0) -> tuple[T, list[Words]]:
@@ -231,8 +233,9 @@ class Training:
     def _read_open(self) -> StepDone:
         assert self._open is not None
         (record, timing), self._open = self._open, None
-        done = record.read(timing, names=self._names(), last=self._last, memory_bytes=self._model.device.memory_bytes())
-        for told in (*skipped_rows(record.batch, self._names()), *map(Warned, record.batch.warnings)):
+        done = record.read(timing, names=self._names(), seen=self._state.seen, last=self._last,
+                           memory_bytes=self._model.device.memory_bytes())
+        for told in map(Warned, record.batch.warnings):
             self._report(told)
         waiting = self._watch.note(done.step, step_seconds=timing.step_seconds, wait_seconds=timing.data_wait_seconds,
                                    loading=record.batch.loading, examples=done.examples)
@@ -246,7 +249,7 @@ class Training:
             done = _with_validation(done, self._evaluate())
             self._state = replace(self._state, unreported=None)
         self._last = done
-        self._state = replace(self._state, last=dataclasses.asdict(replace(done, row_losses="")))
+        self._state = replace(self._state, last=dataclasses.asdict(replace(done, row_losses="", skipped=[])))
         self._report(done)
         self._save_if_due(done.step)
         self._mark = self._around.clock()

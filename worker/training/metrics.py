@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.data.row_set import RowSet
 from core.data.spec import Batch
 from core.errors import RunRejected
-from worker.reports import RowSkipped, StepDone
-from worker.training.lineage import SlotCounts, row_losses
+from worker.reports import SKIPPED_ROWS_TOLD, SkippedRow, StepDone
+from worker.training.lineage import Seen, SlotCounts, row_losses
 from worker.training.step import Sums
 
 
@@ -31,14 +32,16 @@ class Timing:
 class StepRecord:
     """A step that is done, whose numbers may still be on their way from the device."""
 
-    def __init__(self, batch: Batch, sums: Sums, norm: torch.Tensor, *, learning_rate: float, is_scaled: bool) -> None:
+    def __init__(self, batch: Batch, sums: Sums, norm: torch.Tensor, *, skipped_before: RowSet, learning_rate: float,
+                 is_scaled: bool) -> None:
         numbers = torch.cat([torch.stack([sums.loss, sums.matches, norm.to(torch.float32)]), sums.by_slot])
         self._numbers, self._event = _start_copy(numbers)
         self._learning_rate, self._is_scaled = learning_rate, is_scaled
+        self._skipped_before = skipped_before
         self.batch, self.tokens = batch, int(SlotCounts.of(batch).tokens.sum())
 
-    def read(self, timing: Timing, *, names: Sequence[str], last: StepDone | None, memory_bytes: int) -> StepDone:
-        """Wait for the numbers and shape the report.
+    def read(self, timing: Timing, *, names: Sequence[str], seen: Seen, last: StepDone | None, memory_bytes: int) -> StepDone:
+        """Wait for the numbers and shape the report; `seen` is what was seen up to this step.
 
         Raises RunRejected where the loss or the gradient is not a number.
         """
@@ -62,11 +65,19 @@ class StepRecord:
             by_reference=batch.loading.by_reference,
             **_by_source(batch, counts, by_slot, names),
             rows_digest=f"{batch.digest:016x}", row_losses=row_losses(counts, by_slot),
+            skipped=skipped_rows(batch, names, self._skipped_before),
+            source_skipped=dict(zip(names, seen.skipped, strict=False)),
+            overlong_rows=seen.overlong, untrained_rows=seen.untrained,
         )
 
 
-def skipped_rows(batch: Batch, names: Sequence[str]) -> list[RowSkipped]:
-    return [RowSkipped(batch.step, names[h.ref.source], h.line, h.reason, h.file) for h in batch.holes]
+def skipped_rows(batch: Batch, names: Sequence[str], skipped_before: RowSet) -> list[SkippedRow]:
+    """Name the rows that a job does without from this step on: each of them once, and none that it was told to keep out."""
+    new = set(skipped_before.new_among(batch.faults))
+    missed = [hole for hole in batch.holes
+              if hole.ref in new or (hole.is_first and hole.cause in ("untrained", "overlong"))]
+    return [{"source": names[hole.ref.source], "file": hole.file or names[hole.ref.source], "line": hole.line,
+             "reason": hole.reason} for hole in missed[:SKIPPED_ROWS_TOLD]]
 
 
 def _by_source(batch: Batch, counts: SlotCounts, losses: Sequence[float], names: Sequence[str]) -> dict[str, Any]:

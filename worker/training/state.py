@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from core.data.row_set import RowSet
 from core.data.spec import Position
 from core.errors import RunInterrupted
 from core.storage import manifest
@@ -52,13 +53,16 @@ class State:
     """The figures last reported."""
     scaler: dict[str, Any] | None = None
     seen: Seen = field(default_factory=Seen)
+    skipped: RowSet = field(default_factory=RowSet)
+    """The rows at fault that were skipped since step 1."""
     ranks: int = 1
     """How many wrote it; a run of another number may go on from it."""
 
     def to_json(self, *, origin: Origin, torch_version: str) -> bytes:
         told = {"version": STATE_VERSION, "step": self.step, "position": self.position.to_json(),
                 **origin.told(self.step), "limit_tokens": self.limit_tokens, "unreported": self.unreported, "last": self.last,
-                "scaler": self.scaler, "seen": self.seen.to_json(), "torch": torch_version, "ranks": self.ranks}
+                "scaler": self.scaler, "seen": self.seen.to_json(),
+                "skipped": self.skipped.to_json(), "torch": torch_version, "ranks": self.ranks}
         return orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
 
 
@@ -76,7 +80,7 @@ def read_state(folder: Path, origin: Origin) -> State:
         if told[what] != expected:
             raise _differs(folder, what.replace("_", " "), told[what], expected)
     return State(told["step"], Position.from_json(told["position"]), told["limit_tokens"], told["unreported"], told["last"],
-                 told["scaler"], Seen.from_json(told["seen"]))
+                 told["scaler"], Seen.from_json(told["seen"]), RowSet.from_json(told.get("skipped") or {}))
 
 
 def _differs(folder: Path, what: str, found: object, expected: object) -> RunInterrupted:

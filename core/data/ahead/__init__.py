@@ -26,6 +26,7 @@ from core.data.ahead.asked import MOST_PROCESSES, Asked
 from core.data.ahead.process import LoaderProcess, channel_pair
 from core.data.ahead.telling import told_error
 from core.data.ahead.wire import Kind, receive, say_taken, unpack_batch
+from core.data.row_set import RowSet
 from core.data.spec import Batch, Places, Position, StreamSpec
 from core.errors import HeadraceError, RunInterrupted
 
@@ -35,17 +36,21 @@ DEFAULT_BYTE_BUDGET = 64 * 1024 * 1024
 
 
 def read_ahead(spec: StreamSpec, position: Position | None, *, byte_budget: int = DEFAULT_BYTE_BUDGET,
-               places: Places | None = None, processes: int = 1) -> ReadAhead:
-    """Start reading ahead after a position; close it, or use it as a context. `places` are those of `spec.place_names`;
-    `processes` make the steps in turn, 0 for as many as turn out to be needed."""
-    ahead, _ = read_ahead_together(spec, position, ranks=1, byte_budget=byte_budget, places=places, processes=processes)
+               places: Places | None = None, processes: int = 1, skipped: RowSet | None = None) -> ReadAhead:
+    """Start reading ahead after a position; close it, or use it as a context.
+
+    `places` are those of `spec.place_names`, `skipped` the rows at fault that were skipped before that position; `processes`
+    make the steps in turn, 0 for as many as turn out to be needed."""
+    ahead, _ = read_ahead_together(spec, position, ranks=1, byte_budget=byte_budget, places=places, processes=processes,
+                                   skipped=skipped)
     return ahead
 
 
 def read_ahead_together(spec: StreamSpec, position: Position | None, *, ranks: int, byte_budget: int = DEFAULT_BYTE_BUDGET,
-                        places: Places | None = None, processes: int = 1) -> tuple[ReadAhead, list[socket.socket]]:
+                        places: Places | None = None, processes: int = 1, skipped: RowSet | None = None
+                        ) -> tuple[ReadAhead, list[socket.socket]]:
     """Start one read-ahead for all ranks: give rank 0's batches, and the channels over which those of the others come."""
-    asked = Asked(spec, position, byte_budget, places or Places(), ranks, processes)
+    asked = Asked(spec, position, byte_budget, places or Places(), ranks, processes, skipped or RowSet())
     with ExitStack() as theirs:
         pairs = [channel_pair() for _ in range(ranks)]
         for _, end in pairs:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from core.data.row_set import RowSet
 from core.data.spec import Places, Position, Share, StreamSpec, Turn
 
 MOST_PROCESSES = 8
@@ -25,6 +26,8 @@ class Asked:
     """Ranks that the steps are shared out to, one channel each. With one, it is given the share that the stream names."""
     processes: int = 1
     """Processes that make the steps in turn; 0: as many as turn out to be needed."""
+    skipped: RowSet = field(default_factory=RowSet)
+    """The rows at fault that were skipped up to `position`: they count against the limit."""
     turn: Turn | None = None
     """Of a process that makes its part of the steps for another one, which hands them on."""
 
@@ -39,7 +42,7 @@ class Asked:
         return orjson.dumps({
             "stream": self.stream.to_json(), "position": self.position.to_json() if self.position else None,
             "byte_budget": self.byte_budget, "places": self.places.to_json(), "ranks": self.ranks, "processes": self.processes,
-            "turn": dataclasses.astuple(self.turn) if self.turn else None})
+            "skipped": self.skipped.to_json(), "turn": dataclasses.astuple(self.turn) if self.turn else None})
 
     @classmethod
     def from_line(cls, line: bytes) -> Asked:
@@ -47,4 +50,4 @@ class Asked:
         return cls(**{
             **told, "stream": StreamSpec.from_json(told["stream"]), "places": Places.from_json(told["places"]),
             "position": Position.from_json(told["position"]) if told["position"] else None,
-            "turn": Turn(*told["turn"]) if told["turn"] else None})
+            "skipped": RowSet.from_json(told["skipped"]), "turn": Turn(*told["turn"]) if told["turn"] else None})

@@ -44,7 +44,7 @@ def load(asked: Asked, channels: Sequence[socket.socket], *, start: Start = Load
     free cores allow."""
     depth = depth or Depth(most=max(LEAST, MOST // asked.ranks))
     outlets = Outlets(channels, most_bytes=asked.byte_budget, depth=depth)
-    limit = BadRows(asked.stream.max_bad_rows, asked.stream.sources)
+    limit = BadRows(asked.stream.max_bad_rows, asked.stream.sources, asked.skipped)
     with _told_to(outlets):
         for made in _timed(_steps(asked, depth, start, most or processes_for(asked.ranks)), depth):
             limit.check(made.faults)

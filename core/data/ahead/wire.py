@@ -77,7 +77,7 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
               for each in batch.micro_batches for name, dtype in _DTYPES]
     header = {
         "step": batch.step, "epoch": batch.epoch, "trained_tokens": batch.trained_tokens, "truncated": batch.truncated,
-        "spelled": batch.spelled, "overlong": batch.overlong,
+        "spelled": batch.spelled, "overlong": batch.overlong, "overlong_first": batch.overlong_first,
         "position": batch.position.to_json(), "loading": batch.loading.to_json(), "warnings": batch.warnings,
         "rows": [(ref.source, ref.row) for ref in batch.rows],
         "holes": pack_holes(batch.holes),
@@ -101,7 +101,7 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
         at += _filling(at)
     return Batch(
         step=told["step"], epoch=told["epoch"], trained_tokens=told["trained_tokens"], truncated=told["truncated"],
-        spelled=told["spelled"], overlong=told["overlong"],
+        spelled=told["spelled"], overlong=told["overlong"], overlong_first=told["overlong_first"],
         position=Position.from_json(told["position"]), loading=Loading(**told["loading"]), warnings=tuple(told["warnings"]),
         micro_batches=tuple(MicroBatch(*arrays[k:k + len(_DTYPES)]) for k in range(0, len(arrays), len(_DTYPES))),
         rows=tuple(RowRef(*ref) for ref in told["rows"]),
@@ -112,7 +112,7 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
 
 
 def pack_holes(holes: Iterable[Hole]) -> list[tuple[Any, ...]]:
-    return [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file, hole.is_overlong, hole.is_fault)
+    return [(hole.ref.source, hole.ref.row, hole.line, hole.reason, hole.file, hole.cause, hole.is_first)
             for hole in holes]
 
 

@@ -44,9 +44,7 @@ def _check_formats(names: Sequence[str], reports: Sequence[IndexReport]) -> None
 
 
 def _faults(names: Sequence[str], reports: Sequence[IndexReport]) -> tuple[Fault, ...]:
-    """The first faults of each file in turn; where there are several files, with the file's name."""
-    if len(reports) == 1:
-        return reports[0].faults
+    """The first faults of each file in turn, with the file's name."""
     told = [replace(fault, file=name, message=f"{name}, {fault.message}" if fault.line else f"{name}: {fault.message}")
             for name, report in zip(names, reports, strict=True) for fault in report.faults]
     return tuple(told[:FAULTS_SHOWN])

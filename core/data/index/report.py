@@ -23,7 +23,7 @@ class Fault:
     reason: str = ""
     remedy: str = ""
     file: str = ""
-    """The shard that the line lies in, where a version has several."""
+    """The shard that the line lies in; told in the report of a version, where `message` names it too."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from core.data.bad_rows import BadRows
 from core.data.pipeline.meeting import MakeExamples, Tokenizing, meet, some_examples
 from core.data.pipeline.stream import Stream
 from core.data.pipeline.timetable import Timetable
+from core.data.row_set import RowSet
 from core.data.rows import RowReader
 from core.data.spec import Example, Places, Row, RowFormat, Share, SourceSpec, StreamSpec
 from core.data.steps import StepMaker
@@ -16,8 +17,11 @@ from core.data.templates import RowTemplate, open_template
 from core.data.tokens import RowEncoder, TextEncoder
 
 
-def open_stream(spec: StreamSpec, places: Places | None = None) -> Stream:
-    """Open the files and their indexes, the tokenizer, the templates; raises DataError for what cannot be opened."""
+def open_stream(spec: StreamSpec, places: Places | None = None, *, skipped: RowSet | None = None) -> Stream:
+    """Open the files and their indexes, the tokenizer, the templates; raises DataError for what cannot be opened.
+
+    `skipped` are the rows at fault that were skipped before the position that is gone on from: they count against
+    `max_bad_rows`."""
     with ExitStack() as opened:
         reader = opened.enter_context(RowReader(spec.sources, places))
         timetable = Timetable(spec, reader.indexes)
@@ -29,7 +33,7 @@ def open_stream(spec: StreamSpec, places: Places | None = None) -> Stream:
         maker = StepMaker(reader, templates, rows, sources=spec.sources, on_bad_row=spec.on_bad_row)
         opened.pop_all()
     return Stream(timetable, maker, reader, share=Share(spec.rank, spec.ranks, spec.micro_batch_tokens),
-                  bad_rows=lambda: BadRows(spec.max_bad_rows, spec.sources), warnings=tokenizing.warnings)
+                  bad_rows=lambda: BadRows(spec.max_bad_rows, spec.sources, skipped), warnings=tokenizing.warnings)
 
 
 def _template(spec: StreamSpec, row_format: RowFormat, tokens: Tokenizing | TextEncoder) -> RowTemplate:

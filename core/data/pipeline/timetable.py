@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.data.index import DatasetIndex
+from core.data.mixture import Quarantines
 from core.data.pipeline.planning import make_orders, make_plan, make_schedule
 from core.data.spec import Due, Position, RowRef, StreamSpec
 from core.errors import DataError
@@ -23,19 +24,21 @@ class Timetable:
         self._mixture = spec.mixture
         self._orders = make_orders(spec, indexes)
         self._schedule = make_schedule(spec, self._orders)
-        self._out_from = {row: entry.from_step for entry in reversed(spec.mixture) for row in entry.quarantined}
+        self._quarantines = Quarantines(spec.mixture)
         self.plan = make_plan(self._schedule, self._orders)
 
     def due(self, step: int) -> Due:
         """The rows of a step over all ranks, in the order in which they are drawn, without reading them."""
         sources, positions = self._schedule.draws(step)
         numbers = np.empty(len(positions), dtype=np.int64)
+        firsts = np.empty(len(positions), dtype=bool)
         for source in np.unique(sources).tolist():
             mine = sources == source
             numbers[mine] = self._orders[source].rows(positions[mine])
+            firsts[mine] = positions[mine] < self._orders[source].size
         rows = tuple(map(RowRef, sources.tolist(), numbers.tolist()))
-        out = frozenset(row for row in rows if self._out_from.get(row, step + 1) <= step) if self._out_from else frozenset()
-        return Due(step, self._schedule.epoch_after(step), rows, self.position_after(step), out)
+        return Due(step, self._schedule.epoch_after(step), rows, tuple(firsts.tolist()), self.position_after(step),
+                   self._quarantines.at(step, rows))
 
     def position_after(self, step: int) -> Position:
         entry = sum(entry.from_step <= max(step, 1) for entry in self._mixture) - 1

@@ -219,7 +219,8 @@ def test_a_batch_crosses_unchanged_and_may_be_written_to() -> None:
     source = np.array([1], np.int32)
     micro = [MicroBatch(np.arange(n, dtype=np.int32), np.arange(n) % 3 == 0, np.array([0, n], np.int32), source)
              for n in (1, 7, 30)]
-    batch = Batch(3, 0.5, tuple(micro), (RowRef(1, 5),), 9, Position(3, (4, 8), 1), (Hole(RowRef(0, 2), 3, "ümlaut"),), 2)
+    batch = Batch(3, 0.5, tuple(micro), (RowRef(1, 5),), 9, Position(3, (4, 8), 1),
+                  (Hole(RowRef(0, 2), 3, "ümlaut", "a.jsonl", "untrained", True),), 2, {"split": 2}, {"split": 1})
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, write_block(Kind.BATCH, *pack_batch(batch)) as block:
         block.send(theirs)

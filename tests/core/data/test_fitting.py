@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from core.data.fitting import Fitted, Fitter, split_turns
 from core.data.pipeline import open_stream
+from core.data.row_set import RowSet
 from core.data.spec import Overlong, Row, RowFormat, RowRef
 from core.data.templates import RowTemplate, open_template
 from core.data.tokens import Encoded, RowEncoder, TextEncoder, open_encoder
@@ -208,3 +209,23 @@ def test_one_bad_row_more_than_may_be_skipped_ends_the_stream(tmp_path: Path) ->
         list(stream.batches())
     assert caught.value.code == "too_many_bad_rows"
     assert spec.fingerprint() == replace(spec, max_bad_rows=0).fingerprint()
+
+
+def test_rows_skipped_before_a_resume_count_against_the_limit_each_once(tmp_path: Path) -> None:
+    bad = {"messages": [{"role": "user", "content": "\ufdd0"}, *chat_row(6)["messages"][1:]]}
+    spec = stream_spec(tmp_path, write_source(tmp_path, "rows", [*chat_rows(6), bad]), on_bad_row="skip", max_bad_rows=1)
+    with open_stream(spec, skipped=RowSet().with_rows([RowRef(0, 6)])) as stream:
+        assert [hole.ref for batch in stream.batches() for hole in batch.holes] == [RowRef(0, 6)]
+    with open_stream(spec, skipped=RowSet().with_rows([RowRef(0, 5)])) as stream, pytest.raises(DataError, match="than the 1"):
+        list(stream.batches())
+
+
+def test_rows_are_told_apart_from_those_that_come_again(tmp_path: Path) -> None:
+    rows = [*chat_rows(6), chat_row(10 ** 200)]
+    spec = stream_spec(tmp_path, write_source(tmp_path, "rows", rows), epochs=3, max_length=64, overlong="drop")
+    with open_stream(spec) as stream:
+        batches = list(stream.batches())
+    assert [batch.overlong for batch in batches if batch.overlong] == [{"drop": 1}] * 3
+    assert [batch.overlong_first for batch in batches if batch.overlong] == [{"drop": 1}, {}, {}]
+    assert [(hole.cause, hole.is_first) for batch in batches for hole in batch.holes] == [
+        ("overlong", True), ("overlong", False), ("overlong", False)]

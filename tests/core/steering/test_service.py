@@ -117,6 +117,29 @@ def test_rows_are_quarantined_by_their_number(ledger: Ledger, artifacts: Artifac
         assert steering.log_of(session, job)[-1] == MixtureEntry(1, (1.0, 1.0), (RowRef(1, 3), RowRef(0, 19)))
 
 
+def test_a_quarantine_of_rows_is_lifted_from_the_step_of_the_change(ledger: Ledger, artifacts: Artifacts) -> None:
+    row = {"source": "b", "row": 3}
+    with ledger.write() as session:
+        job = a_planned_job(session, artifacts, "a", "b")
+        claim = claimed(session)
+        change(session, job, artifacts, quarantine={"rows": [row]})
+        with pytest.raises(InvalidValue, match="row 3 of source 'a' is not quarantined"):
+            change(session, job, artifacts, lift={"rows": [{"source": "a", "row": 3}]})
+        with pytest.raises(InvalidValue, match="is quarantined by the same change"):
+            change(session, job, artifacts, lift={"rows": [row]}, quarantine={"rows": [row]})
+        change(session, job, artifacts, lift={"rows": [row]}, reason="it was fine")
+        report_steps(session, claim, 1, 2)
+        steering.place(session, job, 1, 3, now=NOW)
+        steering.place(session, job, 2, 5, now=NOW)
+        assert steering.log_of(session, job)[1:] == (
+            MixtureEntry(3, (1.0, 1.0), (RowRef(1, 3),)), MixtureEntry(5, (1.0, 1.0), lifted=(RowRef(1, 3),)))
+        event = session.scalars(select(Event).where(Event.job_id == job.id).order_by(Event.number.desc())).first()
+        assert event is not None
+        assert event.message.endswith("; 1 row is let in again")
+        with pytest.raises(InvalidValue, match="is not quarantined"):
+            change(session, job, artifacts, lift={"rows": [row]})
+
+
 def test_a_schedule_given_at_submit_is_the_log_from_the_start(ledger: Ledger, artifacts: Artifacts) -> None:
     with ledger.write() as session:
         job = a_planned_job(session, artifacts, "easy", "hard", weights=(1.0, 0.0),

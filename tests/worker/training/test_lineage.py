@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 
 from core.data.proof import chained
+from core.data.row_set import RowSet
+from core.data.spec import Hole, RowRef
 from tests.worker.making import batch, micro
 from worker.training.lineage import Seen, SlotCounts, row_losses
 
@@ -29,7 +32,7 @@ def test_the_examples_of_one_row_share_its_slot() -> None:
 def test_what_was_seen_adds_up_by_source_and_grows_when_one_joins() -> None:
     first = batch(1, micro([9, 14], sources=[0, 0]), digest=5)
     second = batch(2, micro([7], sources=[1]), digest=6)
-    seen = Seen().after(first).after(second)
+    seen = Seen().after(first, RowSet()).after(second, RowSet())
     assert (seen.examples, seen.tokens, seen.trained_tokens) == ([2, 1], [23, 7], [12, 4])
     assert seen.order == chained(chained(0, 5), 6)
     assert Seen.from_json(seen.to_json()) == seen
@@ -37,5 +40,17 @@ def test_what_was_seen_adds_up_by_source_and_grows_when_one_joins() -> None:
 
 def test_a_step_without_a_row_counts_in_the_order_alone() -> None:
     empty = batch(1, digest=7, slot_count=2)
-    assert Seen().after(empty) == Seen(order=chained(0, 7))
+    assert Seen().after(empty, RowSet()) == Seen(order=chained(0, 7))
     assert unpacked(row_losses(SlotCounts.of(empty), [0.0, 0.0])) == [None, None]
+
+
+def test_rows_that_a_job_does_without_count_once() -> None:
+    fault, other = Hole(RowRef(1, 7), 8, "no answer"), Hole(RowRef(1, 2), 3, "no answer")
+    plain = Hole(RowRef(0, 4), 5, "nothing to train on", cause="untrained", is_first=True)
+    first = batch(1, holes=(fault, plain), overlong={"split": 1}, overlong_first={"split": 1})
+    again = batch(2, holes=(fault, other, replace(plain, is_first=False)), overlong={"split": 1})
+    seen = Seen().after(first, RowSet())
+    assert (seen.skipped, seen.untrained, seen.overlong) == ([0, 1], 1, {"split": 1})
+    seen = seen.after(again, RowSet().with_rows(first.faults))
+    assert (seen.skipped, seen.untrained, seen.overlong) == ([0, 2], 1, {"split": 1})
+    assert Seen.from_json(seen.to_json()) == seen

@@ -13,7 +13,7 @@ from core.errors import RunInterrupted, RunRejected
 from core.specs.run import LoraSpec, OptimizerSpec
 from tests.tiny_model import tiny_base
 from tests.worker.making import batch, batches, micro, run_spec, tiny, train
-from worker.reports import Alive, Finished, Line, PhaseChanged, RowSkipped, Sampled, Saved, StepDone, Stopped
+from worker.reports import Alive, Finished, Line, PhaseChanged, Sampled, Saved, StepDone, Stopped
 from worker.training.sampling import Sampler
 
 PROMPTS = {"sample_prompts": ["What is the name?", "Hello"], "sample_max_tokens": 5}
@@ -84,14 +84,31 @@ def test_validation_without_a_trained_token_has_no_figure(tmp_path: Path) -> Non
     assert not any(line.full_valid_loss for line in heard if isinstance(line, StepDone))
 
 
-def test_holes_are_told_with_source_and_line(tmp_path: Path) -> None:
-    def with_hole(after: int):
-        for each in batches(after):
-            yield dataclasses.replace(each, holes=(Hole(RowRef(1, 7), 8, "no answer"),)) if each.step == 2 else each
+def with_hole(after: int):
+    """One row at fault, due in each pass over the data."""
+    for each in batches(after):
+        yield dataclasses.replace(each, holes=(Hole(RowRef(1, 7), 8, "no answer"),)) if each.step in (2, 5) else each
 
+
+def test_a_row_that_is_missed_is_told_once_with_source_and_line(tmp_path: Path) -> None:
     heard: list[Line] = []
     train(run_spec(tmp_path), report=heard.append, stream=with_hole)
-    assert [line for line in heard if isinstance(line, RowSkipped)] == [RowSkipped(2, "mill", 8, "no answer")]
+    steps = [line for line in heard if isinstance(line, StepDone)]
+    assert [(line.step, line.skipped) for line in steps if line.skipped] == [
+        (2, [{"source": "mill", "file": "mill", "line": 8, "reason": "no answer"}])]
+    assert [line.source_skipped.get("mill", 0) for line in steps] == [0, 1, 1, 1, 1, 1]
+
+
+def test_what_was_skipped_is_counted_on_after_a_resume(tmp_path: Path) -> None:
+    heard: list[Line] = []
+    train(run_spec(tmp_path), report=heard.append, stream=with_hole, is_stopping=lambda: saves(heard) != [])
+    saved = next(line for line in heard if isinstance(line, Saved))
+    assert saved.seen["skipped"] == [0, 1]
+    heard.clear()
+    train(run_spec(tmp_path, resume_from=saved.folder), report=heard.append, stream=with_hole)
+    steps = [line for line in heard if isinstance(line, StepDone)]
+    assert {line.source_skipped["mill"] for line in steps} == {1}
+    assert not any(line.skipped for line in steps)
 
 
 def test_a_loss_that_is_no_number_is_the_users_and_saves_nothing(tmp_path: Path) -> None:
