@@ -111,6 +111,8 @@ class StepDone(Line):
     valid_mean_token_accuracy: float | None = None
     full_valid_loss: float | None = None
     full_valid_mean_token_accuracy: float | None = None
+    source_valid_losses: dict[str, float] = field(default_factory=dict)
+    """Mean loss of each source's held-out tokens."""
 
 
 @dataclass(frozen=True)

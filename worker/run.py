@@ -13,19 +13,19 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.spec import Batch, Position, StreamSpec
+from core.data.spec import Position, StreamSpec
 from core.errors import ConfigurationError, DataError, HeadraceError, OutOfMemory, RequestError, RunRejected
 from core.specs.run import RunSpec
 from worker.child import Child, open_child
 from worker.feed import Feed
-from worker.held_out import HeldOut
+from worker.held_out import HeldOutRows, stream_after
 from worker.ranks import Member, read_member
 from worker.reports import Alive, Failed, FailureKind, PhaseChanged, Started
 from worker.sharing import Sharing, open_sharing, share_of
@@ -174,26 +174,23 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
     training = Training(
         spec, state, model=model, optimizer=optimizer, saver=saver,
         names=lambda: [source.name for source in stream().sources],
-        validation=_validation(spec, ties, opened), sampler=sampler,
+        validation=_validation(spec, ties, stream, state.step, opened), sampler=sampler,
         around=Surroundings(child.report, child.is_stopping, group=group, steering=steering))
     return training, restored
 
 
-def _validation(spec: RunSpec, ties: _Ties, opened: ExitStack) -> Callable[[], Iterator[Batch]] | None:
-    """What gives this rank's share of the held-out rows, from the start, to each evaluation.
-
-    A run of one rank opens its local files once and reads them itself."""
+def _validation(spec: RunSpec, ties: _Ties, stream: Callable[[], StreamSpec], step: int, opened: ExitStack
+                ) -> HeldOutRows | None:
+    """What gives this rank's share of the rows to evaluate on; `stream` gives what is trained on now, which sources may join."""
     if spec.validation is None:
         return None
-    from core.data.pipeline import open_stream, plan_stream
-
     told = StreamSpec.from_json(spec.validation)
-    if told.place_names or ties.member.hand_fds:
-        held_out = HeldOut(told, ties.sharing.open)
-        ties.child.on_stop(held_out.interrupt)
-        return held_out if plan_stream(told).total_steps else None
-    stream = opened.enter_context(open_stream(share_of(told, ties.member)))
-    return (lambda: iter(stream.batches(Position()))) if stream.plan.total_steps else None
+    rows = opened.enter_context(HeldOutRows(
+        lambda step: stream_after(told, stream(), step), ties.sharing.open, is_read_elsewhere=bool(ties.member.hand_fds),
+        share=lambda read: share_of(read, ties.member)))
+    ties.child.on_stop(rows.interrupt)
+    rows.open(step)
+    return rows
 
 
 if __name__ == "__main__":

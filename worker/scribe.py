@@ -57,7 +57,7 @@ ROOM = 10_000
 """Reports that may wait for the ledger."""
 APART = ("rows_digest", "row_losses", "skipped")
 """What a step reports that is kept apart from its figures."""
-SPARSE = ("spelled", "by_reference", "untrained_rows", "overlong_rows", "source_skipped")
+SPARSE = ("spelled", "by_reference", "untrained_rows", "overlong_rows", "source_skipped", "source_valid_losses")
 """Figures that are left out of a step's event where there is nothing to tell."""
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.data.spec import MixtureEntry, Part, SourceSpec, StreamSpec
+from core.data.held_out import held_out_rows
+from core.data.spec import MixtureEntry, SourceSpec, StreamSpec
 from core.datasets.models import DatasetVersion
 from core.datasets.sources import source_of
 from core.jobs.bad_rows import bad_rows_left
 from core.jobs.models import Job
-from core.jobs.sources import first_weights, named_sources, submitted
+from core.jobs.sources import named_sources, submitted
 from core.models.folders import known_folder
 from core.models.models import Model
 from core.specs.job import JobSpec, TrainingOptions
@@ -39,11 +40,8 @@ def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequ
                        max_bad_rows=bad_rows_left(spec.options or TrainingOptions(), used), **common)
     if job.validation_version_id is not None:
         source = source_of(versions[job.validation_version_id], artifacts, name="validation_file")
-        return train, _validation((source,), (1.0,), "whole", 0.0, common)
-    if fraction:
-        weights = first_weights(job)
-        return train, _validation(sources[:len(weights)], weights, "validation", fraction, common)
-    return train, None
+        return train, _validation(source, common)
+    return train, held_out_rows(train, 0) if fraction else None
 
 
 def spec_of(job: Job) -> JobSpec:
@@ -92,10 +90,10 @@ def _source_epochs(job: Job, epochs: int) -> tuple[int, ...]:
     return tuple(own or epochs for own in asked) if any(asked) else ()
 
 
-def _validation(sources: tuple[SourceSpec, ...], weights: tuple[float, ...], part: Part, fraction: float,
-                common: dict[str, Any]) -> StreamSpec:
+def _validation(source: SourceSpec, common: dict[str, Any]) -> StreamSpec:
+    """A validation file, whole."""
     once = {**common, "epochs": 1, "is_shuffled": False}
-    return StreamSpec(sources=sources, mixture=(MixtureEntry(1, weights),), part=part, validation_fraction=fraction, **once)
+    return StreamSpec(sources=(source,), mixture=(MixtureEntry(1, (1.0,)),), part="whole", **once)
 
 
 __all__ = [

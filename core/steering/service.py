@@ -25,7 +25,7 @@ from core.jobs.models import Job
 from core.jobs.repository import get_job, lock_job
 from core.jobs.sources import first_weights, named_sources
 from core.jobs.states import HELD, is_finished
-from core.jobs.stream_spec import build_streams
+from core.jobs.stream_spec import build_streams, spec_of
 from core.models.models import Model
 from core.models.service import resolve_base
 from core.specs.mixture import MixtureUpdate
@@ -162,6 +162,8 @@ def _told(job: Job, change: MixtureChange, standing: Standing) -> str:
              for source in sources]
     said += [f"{len(rows):,} row{'s are' if len(rows) > 1 else ' is'} {how}"
              for how, rows in (("quarantined", asked.rows), ("let in again", asked.lifted)) if rows]
+    if asked.added and spec_of(job).validation_split:
+        said.append("evaluations from there on read its held-out rows too")
     return "; ".join(said)
 
 

@@ -13,6 +13,7 @@ import torch
 from core.data.spec import Batch, MicroBatch, Position, RowRef
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from tests.tiny_model import tiny_base
+from worker.held_out import HeldOut
 from worker.reports import Line
 from worker.training.checkpointing import Saver, restore
 from worker.training.device import open_device
@@ -101,6 +102,7 @@ def train(spec: RunSpec, *, report: Callable[[Line], None], is_stopping: Callabl
     saver = Saver(Path(spec.folder), base_model=Path(spec.base_model), origin=ORIGIN, report=report)
     sampler = Sampler(Path(spec.base_model), spec.sample_prompts, spec.sample_max_tokens) if spec.sample_prompts else None
     loop = Training(spec, state, model=model, optimizer=optimizer, saver=saver, names=lambda: SOURCES,
-                    validation=(lambda: validation) if validation is not None else None, sampler=sampler,
+                    validation=(lambda step: HeldOut(tuple(SOURCES), iter(validation))) if validation is not None else None,
+                    sampler=sampler,
                     around=Surroundings(report, is_stopping, before_micro_batch, clock))
     loop.run(stream(state.step), wait_seconds=lambda: 0.0, random_state=restored)

@@ -51,7 +51,8 @@ def test_each_rank_gets_its_own_rows_of_the_same_steps(two: Two, tmp_path: Path)
 
 def test_a_rank_that_means_another_stream_is_not_fed(two: Two, tmp_path: Path) -> None:
     spec = stream_spec(tmp_path)
-    with two.first.open(spec, NONE, NOTHING), pytest.raises(RunInterrupted, match="reads on from another step or by another mixture"):
+    wrong = pytest.raises(RunInterrupted, match="reads on from another step or by another mixture")
+    with two.first.open(spec, NONE, NOTHING), wrong:
         two.second.open(replace(spec, seed=8), NONE, NOTHING)
 
 

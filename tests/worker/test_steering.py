@@ -133,3 +133,25 @@ def test_two_changes_in_a_row_hold_one_after_the_other(tmp_path: Path) -> None:
         assert child.end() == 0, child.errors
     assert steps[1].from_step > steps[0].from_step
     assert history(child.heard) == history(finish(tmp_path, spec_of(tmp_path / "twin", *steps)))
+
+
+def test_a_source_that_joins_is_evaluated_on_from_its_step_on_also_after_a_kill(tmp_path: Path) -> None:
+    a, b = sources(tmp_path / "data")
+    spec = run_spec(tmp_path, stream={"sources": (a,)}, validation_fraction=0.3, eval_every_steps=1)
+    joined = dataclasses.replace(StreamSpec.from_json(spec.stream), sources=(a, b))
+    with Supervised(tmp_path, spec) as child:
+        child.until(is_step(2))
+        child.say(Steer(1))
+        proposed = child.until(is_proposal)
+        assert isinstance(proposed, SteerProposed)
+        joined = dataclasses.replace(joined, mixture=(*joined.mixture, MixtureEntry(proposed.from_step, (0.5, 0.5))))
+        child.say(SteerCommitted(1, joined.to_json()))
+        child.until(is_step(proposed.from_step + 1))
+        child.until(lambda line: isinstance(line, Saved))
+        first = list(child.heard)
+    resumed = [line for line in first if isinstance(line, Saved)][-1].folder
+    again = finish(tmp_path, spec.model_copy(update={"stream": joined.to_json(), "resume_from": resumed}))
+    told = {line.step: line for line in [*first, *again] if isinstance(line, StepDone)}
+    assert [set(told[step].source_valid_losses) for step in sorted(told)] == [
+        {"a", "b"} if step >= proposed.from_step else {"a"} for step in sorted(told)]
+    assert all(line.valid_loss for line in told.values())

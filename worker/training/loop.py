@@ -30,6 +30,7 @@ import torch
 from core.data.spec import Batch, MicroBatch
 from core.errors import RunInterrupted
 from core.specs.run import RunSpec
+from worker.held_out import HeldOut
 from worker.reports import (
     Alive,
     CheckpointKind,
@@ -103,7 +104,7 @@ class Training:
     a source joins on the way."""
 
     def __init__(self, spec: RunSpec, state: State, *, model: Model, optimizer: Optimizer, saver: Saver | Elsewhere,
-                 names: Callable[[], list[str]], validation: Callable[[], Iterable[Batch]] | None, sampler: Sampler | None,
+                 names: Callable[[], list[str]], validation: Callable[[int], HeldOut] | None, sampler: Sampler | None,
                  around: Surroundings) -> None:
         self._spec, self._state = spec, state
         self._model, self._optimizer, self._saver = model, optimizer, saver
@@ -246,7 +247,7 @@ class Training:
     def _report_step(self, done: StepDone) -> None:
         if self._is_evaluation_due(done.step):
             self._state = replace(self._state, unreported=dataclasses.asdict(done))
-            done = _with_validation(done, self._evaluate())
+            done = _with_validation(done, self._evaluate(done.step))
             self._state = replace(self._state, unreported=None)
         self._last = done
         self._state = replace(self._state, last=dataclasses.asdict(replace(done, row_losses="", skipped=[])))
@@ -254,14 +255,14 @@ class Training:
         self._save_if_due(done.step)
         self._mark = self._around.clock()
 
-    def _evaluate(self) -> Validation | None:
+    def _evaluate(self, step: int) -> Validation | None:
         assert self._validation is not None
         self._phase("evaluating")
-        validation = self._validation()
+        held_out = self._validation(step)
 
         def part() -> Tally:
             try:
-                return evaluate(validation, self._model, self._layout, before_each=lambda micro: self._check(),
+                return evaluate(held_out, self._model, self._layout, before_each=lambda micro: self._check(),
                                 on_batch=lambda done: self._report(Alive(done)))
             except Exception:
                 self._check()  # a batch that was awaited when the stop came
@@ -269,7 +270,7 @@ class Training:
 
         tally, _ = self._together(part)
         self._phase("training")
-        return tally.over(self._group, self._model.device).validation()
+        return tally.over(self._group, self._model.device).validation(held_out.sources)
 
     def _sample_before(self) -> None:
         if self._state.step == 0:
@@ -383,7 +384,7 @@ def _with_validation(done: StepDone, found: Validation | None) -> StepDone:
     if found is None:
         return done
     return replace(done, valid_loss=found.loss, valid_mean_token_accuracy=found.accuracy, full_valid_loss=found.loss,
-                   full_valid_mean_token_accuracy=found.accuracy)
+                   full_valid_mean_token_accuracy=found.accuracy, source_valid_losses=found.source_losses)
 
 
 def _divides(every: int | None, step: int) -> bool:

@@ -30,7 +30,7 @@ class Sums:
     loss: torch.Tensor
     matches: torch.Tensor
     by_slot: torch.Tensor
-    """Shape (slots,): the loss of the tokens of each row of the step."""
+    """Shape (slots,): the loss of the tokens of each row of the step; of each source, where rows are held out."""
 
     @classmethod
     def zero(cls, slots: int, model: Model) -> Sums:
@@ -85,16 +85,18 @@ def accumulate(micro_batches: Sequence[MicroBatch], batch: Batch, model: Model, 
 
 
 @torch.no_grad()
-def measure(micro_batches: Sequence[MicroBatch], model: Model, *, before_each: Callable[[MicroBatch], None]) -> Sums:
-    """The same sums without gradients, not told apart by row; the caller has put the model into evaluation mode."""
-    sums = Sums.zero(0, model)
-    examples = range(sum(len(micro.sources) for micro in micro_batches))
-    for micro, tensors in arriving(_laid_out(micro_batches, model), model.device, examples):
+def measure(micro_batches: Sequence[MicroBatch], model: Model, *, sources: int, before_each: Callable[[MicroBatch], None]
+            ) -> Sums:
+    """The same sums without gradients, told apart by source; the caller has put the model into evaluation mode."""
+    sums = Sums.zero(sources, model)
+    of_examples = [int(source) for micro in micro_batches for source in micro.sources]
+    for micro, tensors in arriving(_laid_out(micro_batches, model), model.device, of_examples):
         before_each(micro)
         if len(tensors.labels):
             with model.device.autocast():
                 losses, matches = model.token_losses(tensors)
             sums.add(losses, matches)
+            sums.by_slot.index_add_(0, tensors.slots, losses)
     return sums
 
 

@@ -31,11 +31,13 @@ def make_orders(spec: StreamSpec, indexes: Sequence[DatasetIndex]) -> list[RowOr
 
 def make_schedule(spec: StreamSpec, orders: Sequence[RowOrder]) -> Schedule:
     rows = [order.size for order in orders]
+    if spec.part == "validation":
+        if not any(rows):
+            raise DataError(_none_held_out(spec))
+        return Passes(rows, batch_size=spec.batch_size, epochs=spec.epochs)
     for source, size in zip(spec.sources, rows, strict=True):
         if size == 0:
-            raise DataError(_no_rows(source, spec))
-    if spec.part == "validation":
-        return Passes(rows, batch_size=spec.batch_size, epochs=spec.epochs)
+            raise DataError(f"source '{source.name}' has no good row to train on; register a file with at least one")
     planned = rows[:len(spec.mixture[0].weights)]
     passes = spec.source_epochs or (spec.epochs,) * len(planned)
     if len(planned) == 1:
@@ -60,8 +62,7 @@ def _block_rows(source: SourceSpec, index: DatasetIndex) -> int | None:
     return (source.block_rows or rows_per_block(index.rows, index.bytes)) if source.layout == "blocks" else None
 
 
-def _no_rows(source: SourceSpec, spec: StreamSpec) -> str:
-    if spec.part == "validation":
-        return (f"source '{source.name}' has no row on the validation side of a split of {spec.validation_fraction:g}; "
-                "ask for a larger share, or name a validation file")
-    return f"source '{source.name}' has no good row to train on; register a file with at least one"
+def _none_held_out(spec: StreamSpec) -> str:
+    names = ", ".join(f"'{source.name}'" for source in spec.sources)
+    return (f"no row of {names} is on the validation side of a split of {spec.validation_fraction:g}; ask for a larger share, "
+            "or name a validation file")

@@ -74,6 +74,8 @@ def test_evaluation_is_told_at_epoch_ends_and_where_asked(tmp_path: Path) -> Non
     train(run_spec(tmp_path, eval_every_steps=4), report=heard.append, validation=[batch(1, micro([9]))])
     assert [line.step for line in heard if isinstance(line, StepDone) and line.full_valid_loss] == [3, 4, 6]
     assert all(line.valid_loss == line.full_valid_loss for line in heard if isinstance(line, StepDone))
+    assert all(line.source_valid_losses == {"river": pytest.approx(line.valid_loss)} for line in heard
+               if isinstance(line, StepDone) and line.valid_loss)
     assert sum(isinstance(line, Alive) for line in heard) == 3
     assert next(line for line in heard if isinstance(line, Saved)).metrics["full_valid_loss"] > 0
 
