@@ -45,9 +45,9 @@ def index_version(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
         if not version.is_listed:
             version = _list(desk, chore, version, must_stop)
         for shard in version.shards:
-            if not shard.is_indexed:
+            if not shard.is_indexed and _is_wanted(desk, version):
                 _index_shard(desk, chore, version, shard, must_stop)
-        return _settle(desk, chore, version.id)
+        return _settle(desk, chore, version.id) if _is_wanted(desk, version) else _finish(desk, chore)
     except DataError as error:
         return _fail(desk, chore, version.id, error)
 
@@ -168,6 +168,12 @@ def _fail(desk: Desk, chore: Chore, version_id: str, error: DataError) -> None:
     with desk.ledger.write() as session:
         datasets.fail_index(session, version_id, code=error.code, message=error.message, now=desk.clock())
         chores.finish(session, chore, desk.clock())
+
+
+def _is_wanted(desk: Desk, version: DatasetVersion) -> bool:
+    """False once the data set was deleted."""
+    found = _load(desk, version.id)
+    return found is not None and found.status == "indexing"
 
 
 def _load(desk: Desk, version_id: str) -> DatasetVersion | None:

@@ -8,16 +8,15 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
+from core.chores.kinds import INDEX_VERSION, PREPARE_JOB, PURGE_DATASET, PURGE_FILE
 from core.chores.models import Chore
-from core.datasets.service import INDEX
+from core.datasets import purging
 from core.datasets.sources import fetch_indexes
 from core.files import service as files
-from core.files.models import StoredFile
 from core.jobs import preparation
 from core.jobs.models import Job
 from core.jobs.moves import move
 from core.jobs.repository import lock_job
-from core.jobs.service import PREPARE
 from core.steering.repository import versions_of
 from worker.indexing import give_up_index, index_version
 from worker.upkeep import Desk, Work
@@ -56,18 +55,26 @@ def give_up_prepare(desk: Desk, session: Session, chore: Chore, cause: dict[str,
 def purge_file(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
     """Free a deleted file's bytes, or look again later while something needs them."""
     with desk.ledger.write() as session:
-        file = session.get(StoredFile, chore.subject)
-        is_over = file is None or file.deleted_at is None or file.purged_at is not None
-        key = file.storage_key if file is not None and not is_over and files.purgeable(session, file.id) else None
-        if key is not None:
-            files.mark_purged(session, chore.subject, now=desk.clock())
-    if key is not None:
+        keys = files.purgeable_keys(session, chore.subject, now=desk.clock())
+    _free(desk, chore, keys)
+
+
+def purge_dataset(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
+    """Free the indexes and frames of a deleted data set, or look again later while something needs them."""
+    with desk.ledger.write() as session:
+        keys = purging.purgeable_keys(session, chore.subject, now=desk.clock())
+    _free(desk, chore, keys)
+
+
+def _free(desk: Desk, chore: Chore, keys: list[str] | None) -> None:
+    """Delete what lies under the keys, then end the chore: a kill in between deletes nothing twice and forgets nothing."""
+    for key in keys or ():
         desk.artifacts.delete(key)
     with desk.ledger.write() as session:
-        if key is not None or is_over:
-            chores.finish(session, chore, desk.clock())
-        else:
+        if keys is None:
             chores.again(session, chore, desk.clock(), WAIT_SECONDS)
+        else:
+            chores.finish(session, chore, desk.clock())
 
 
 def give_up_purge(desk: Desk, session: Session, chore: Chore, cause: dict[str, Any]) -> None:
@@ -75,9 +82,10 @@ def give_up_purge(desk: Desk, session: Session, chore: Chore, cause: dict[str, A
 
 
 KINDS: dict[str, Work] = {
-    INDEX: Work(index_version, give_up_index),
-    PREPARE: Work(prepare_job, give_up_prepare),
-    files.PURGE: Work(purge_file, give_up_purge),
+    INDEX_VERSION: Work(index_version, give_up_index),
+    PREPARE_JOB: Work(prepare_job, give_up_prepare),
+    PURGE_FILE: Work(purge_file, give_up_purge),
+    PURGE_DATASET: Work(purge_dataset, give_up_purge),
 }
 
 __all__ = ["KINDS"]

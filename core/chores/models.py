@@ -22,7 +22,7 @@ class Chore(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    """index_version, prepare_job, purge_file …"""
+    """Those of `core.chores.kinds`."""
     subject: Mapped[str]
     """Id of what it is about."""
     state: Mapped[str]

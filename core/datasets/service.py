@@ -15,9 +15,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
+from core.chores.kinds import INDEX_VERSION as INDEX
+from core.chores.kinds import PREPARE_JOB as PREPARE
 from core.data.shapes import read_columns
 from core.datasets.faults import first_faults
 from core.datasets.models import Dataset, DatasetVersion
+from core.datasets.purging import retire
 from core.datasets.repository import (
     find_dataset_named,
     get_dataset,
@@ -38,9 +41,6 @@ from core.ids import new_id
 from core.jobs.repository import unfinished_jobs_on
 from core.projects.repository import lock_project
 
-INDEX = "index_version"
-"""Kind of the chore that indexes a version; its subject is the version."""
-PREPARE = "prepare_job"
 MAX_NAME = 128
 SHOWN_JOBS = 5
 
@@ -156,7 +156,7 @@ def usable_version(session: Session, project_id: str, dataset_id: str, number: i
 
 
 def delete_dataset(session: Session, project_id: str, dataset_id: str, *, now: datetime) -> Dataset:
-    """Take a data set away; refused, with the jobs named, while unfinished jobs read it. Its file stays."""
+    """Take a data set away; refused, with the jobs named, while unfinished jobs read it. Its files stay."""
     lock_dataset(session, dataset_id)
     dataset = get_dataset(session, project_id, dataset_id)
     jobs = unfinished_jobs_on(session, project_id, [v.id for v in versions_of(session, dataset.id)])
@@ -164,8 +164,7 @@ def delete_dataset(session: Session, project_id: str, dataset_id: str, *, now: d
         named = ", ".join(jobs[:SHOWN_JOBS]) + (", …" if len(jobs) > SHOWN_JOBS else "")
         raise IllegalMove(f"data set {dataset.id} is used by {len(jobs)} unfinished jobs ({named}); wait for them or cancel "
                           "them", code="dataset_in_use")
-    dataset.deleted_at = now
-    session.flush()
+    retire(session, dataset, now=now)
     return dataset
 
 

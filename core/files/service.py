@@ -12,13 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
+from core.chores.kinds import PURGE_FILE as PURGE
+from core.datasets.purging import retire
+from core.datasets.repository import implicit_dataset
 from core.db.paging import Page, read_page
 from core.errors import InvalidValue, shown
 from core.files.models import StoredFile
 from core.files.repository import find_file, get_file, jobs_that_need, lock_file, registered_versions_on
-
-PURGE = "purge_file"
-"""Kind of the chore that frees a deleted file's bytes; its subject is the file."""
 
 
 def record_file(session: Session, *, project_id: str, file_id: str, filename: str, purpose: str, bytes: int, sha256: str,
@@ -60,12 +60,18 @@ def purgeable(session: Session, file_id: str) -> bool:
     return not jobs_that_need(session, file_id) and not registered_versions_on(session, file_id)
 
 
-def mark_purged(session: Session, file_id: str, *, now: datetime) -> None:
-    """Note that the bytes are gone; call it in the transaction that found the file purgeable, then delete them."""
+def purgeable_keys(session: Session, file_id: str, *, now: datetime) -> list[str] | None:
+    """Mark a deleted file as purged where its bytes may go, and give the storage keys to delete then; None while something
+    needs them. Its implicit data set goes with it. Safe to ask again after they are gone."""
+    is_freed = purgeable(session, file_id)
     file = lock_file(session, file_id)
-    if file is not None:
+    if file is None or file.deleted_at is None:
+        return []
+    if is_freed:
         file.purged_at = now
-        session.flush()
+        if (dataset := implicit_dataset(session, file_id)) is not None:
+            retire(session, dataset, now=now)
+    return [file.storage_key] if file.purged_at is not None else None
 
 
 def expire_files(session: Session, *, now: datetime, limit: int = 100) -> list[str]:
@@ -78,5 +84,6 @@ def expire_files(session: Session, *, now: datetime, limit: int = 100) -> list[s
 
 
 __all__ = [
-    "PURGE", "delete_file", "expire_files", "find_file", "get_file", "list_files", "mark_purged", "purgeable", "record_file",
+    "PURGE", "delete_file", "expire_files", "find_file", "get_file", "list_files", "purgeable", "purgeable_keys",
+    "record_file",
 ]

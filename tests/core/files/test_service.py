@@ -81,8 +81,9 @@ def test_deleted_file_is_gone_at_once_and_its_bytes_go_by_a_chore(ledger: Ledger
             files.delete_file(session, file.project_id, file.id, now=NOW)
         assert session.query(Chore).filter_by(kind=files.PURGE, subject=file.id).count() == 1
         assert files.purgeable(session, file.id)
-        files.mark_purged(session, file.id, now=NOW)
+        assert files.purgeable_keys(session, file.id, now=NOW) == [file.storage_key]
         assert not files.purgeable(session, file.id)
+        assert files.purgeable_keys(session, file.id, now=NOW) == [file.storage_key]
 
 
 def test_bytes_stay_while_an_unfinished_job_needs_them(ledger: Ledger):
@@ -113,6 +114,7 @@ def test_kept_file_is_never_purgeable(ledger: Ledger):
     with ledger.write() as session:
         assert not files.purgeable(session, a_file(session).id)
         assert not files.purgeable(session, "file-unknown")
+        assert files.purgeable_keys(session, "file-unknown", now=NOW) == []
 
 
 def test_file_whose_time_has_come_is_deleted(ledger: Ledger):

@@ -1,0 +1,10 @@
+"""The kinds of chores, by what stands in their rows; the subject of each is the id of what it names."""
+
+from __future__ import annotations
+
+INDEX_VERSION = "index_version"
+PREPARE_JOB = "prepare_job"
+PURGE_FILE = "purge_file"
+"""Free the bytes of a deleted file."""
+PURGE_DATASET = "purge_dataset"
+"""Free the indexes and frames of a deleted data set."""
