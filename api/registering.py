@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
+from api.deps import Parts, Tenant
+from api.rows import places_of_tenant
 from api.schemas.datasets import RowsAsked
 from core.data.shards.paths import check_path
 from core.datasets.service import Rows
 from core.errors import InvalidValue, shown
-from core.places import get_place, open_to_clients
-from core.settings import Settings
+from core.places import get_place
 
 
-def asked_rows(asked: RowsAsked, settings: Settings) -> Rows:
+def asked_rows(asked: RowsAsked, parts: Parts, tenant: Tenant) -> Rows:
     """Raise InvalidValue unless exactly one way to rows is named; what a pattern means is looked up by a worker."""
     named = [name for name in ("file_id", "file_ids", "place") if getattr(asked, name) is not None]
     if len(named) != 1:
@@ -28,6 +29,6 @@ def asked_rows(asked: RowsAsked, settings: Settings) -> Rows:
     if times > 1:
         raise InvalidValue(f"file_ids names {shown(twice)} twice; name each file once", param="file_ids")
     if asked.place is not None and asked.path is not None:
-        get_place(open_to_clients(settings), asked.place)
+        get_place(places_of_tenant(parts, tenant), asked.place)
         check_path(asked.path)
     return Rows(file_ids, asked.place, asked.path, asked.shape, asked.columns)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from api.deps import Parts, Tenant
 from api.schemas.datasets import RowObject, RowPage, VersionError
 from core.data.asking import must_ask
 from core.data.page import ask_page, read_page
@@ -11,7 +13,8 @@ from core.data.spec import Places, SourceSpec
 from core.datasets.models import DatasetVersion
 from core.datasets.sources import source_of
 from core.errors import IllegalMove
-from core.places import open_to_clients, readable
+from core.places import open_to_clients, places_of, readable
+from core.projects.repository import get_project
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
 
@@ -26,18 +29,26 @@ def ready_source(version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
     return source_of(version, artifacts, name=f"version {version.number}")
 
 
-def places_for(source: SourceSpec, settings: Settings) -> Places:
+def places_for(source: SourceSpec, parts: Parts, tenant: Tenant) -> Places:
     """What opens the places that a source's shards lie in, and no more."""
     names = {shard.place for shard in source.shards if shard.place is not None}
-    return open_to_clients(settings, readable).only(names) if names else Places()
+    return places_of_tenant(parts, tenant, readable).only(names) if names else Places()
 
 
-def page_of_rows(version: DatasetVersion, artifacts: Artifacts, settings: Settings, *, after: int | None, limit: int
-                 ) -> RowPage:
+def places_of_tenant(parts: Parts, tenant: Tenant, read: Callable[[Settings], Places] = places_of) -> Places:
+    """The places that are open to the caller's project, to be named, or with `readable` to be read from; raises Unavailable
+    where the operator's file is at fault."""
+    with parts.ledger.read() as session:
+        project = get_project(session, tenant.project_id).name
+    return open_to_clients(parts.settings, project, read)
+
+
+def page_of_rows(version: DatasetVersion, parts: Parts, tenant: Tenant, *, after: int | None, limit: int) -> RowPage:
     """Read the rows behind number `after`, at most `limit` of them."""
-    source, first = ready_source(version, artifacts), 0 if after is None else after + 1
+    source, first = ready_source(version, parts.artifacts), 0 if after is None else after + 1
     if must_ask(source):
-        told = ask_page(source, first=first, count=limit, places=places_for(source, settings), timeout_seconds=TIMEOUT_SECONDS)
+        told = ask_page(source, first=first, count=limit, places=places_for(source, parts, tenant),
+                        timeout_seconds=TIMEOUT_SECONDS)
     else:
         told = read_page(source, first=first, count=limit)
     rows = [_shape(row) for row in told["rows"]]

@@ -18,6 +18,7 @@ import typer
 from cli.errors import JOB_FAILED
 from cli.home import Home, home_holder, require_home, settings_for
 from cli.output import Json, out, print_json, size
+from core.data.spec import Place
 from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.devices.discovery import find_devices
@@ -131,8 +132,12 @@ def _storage(settings: Settings) -> Finding:
 def _places(settings: Settings) -> Finding:
     """What the file says; whether a place answers is seen when data is registered from it."""
     named = places_of(settings).by_name
-    told = ", ".join(f"{name} ({place.kind})" for name, place in sorted(named.items()))
+    told = ", ".join(f"{name} ({place.kind}, {_open_to(place)})" for name, place in sorted(named.items()))
     return Finding("places", "ok", told or "none named; clients upload their rows")
+
+
+def _open_to(place: Place) -> str:
+    return "for all projects" if place.projects is None else f"for {', '.join(place.projects) or 'no project'}"
 
 
 def _device(settings: Settings) -> Finding:

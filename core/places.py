@@ -8,6 +8,9 @@
 
     [places.shared]
     url = "file:///srv/data"
+    projects = ["research"]         # left out: all projects
+
+A project that a place is not open to is answered as if there were no such place, and so are its runs.
 
 The file is read anew whenever a run or a pass over data begins, so a key that was changed holds from then on.
 """
@@ -85,10 +88,12 @@ def read_places(path: Path, environment: Mapping[str, str]) -> dict[str, Place]:
     return {name: _place(name, entry, environment) for name, entry in entries.items()}
 
 
-def open_to_clients(settings: Settings, read: Callable[[Settings], Places] = places_of) -> Places:
-    """The places as clients may name them; raises Unavailable for a file at fault, which is the operator's alone to read."""
+def open_to_clients(settings: Settings, project: str, read: Callable[[Settings], Places] = places_of) -> Places:
+    """The places as clients of a project may name them.
+
+    Raises Unavailable for a file at fault, which is the operator's alone to read."""
     try:
-        return read(settings)
+        return read(settings).of_project(project)
     except ConfigurationError as error:
         log.error("places.unreadable", cause=error.message)
         raise Unavailable("the operator's file of places is at fault, so none can be named; tell the operator, whose log says "
@@ -96,11 +101,11 @@ def open_to_clients(settings: Settings, read: Callable[[Settings], Places] = pla
 
 
 def get_place(places: Places, name: str, *, param: str = "place") -> Place:
-    """Give a place by the name that a client wrote; raise InvalidValue for one that the operator has not named."""
+    """Give a place by the name that a client wrote; raise InvalidValue for one that is not among those that it may name."""
     if name not in places.by_name or not NAME.fullmatch(name):
         named = ", ".join(sorted(places.by_name)) or "none so far"
-        raise InvalidValue(f"{param} {shown(name)} is not one that the operator of this server has named ({named}); "
-                           "see GET /v1/places", param=param)
+        raise InvalidValue(f"{param} {shown(name)} is not one that the operator of this server has named for your project "
+                           f"({named}); see GET /v1/places", param=param)
     return places.by_name[name]
 
 
@@ -112,8 +117,19 @@ def _place(name: str, entry: Any, environment: Mapping[str, str]) -> Place:
         raise ConfigurationError(f"{where}.url is missing; give where the place is, such as \"s3://bucket/prefix\"")
     url = entry["url"].rstrip("/")
     kind = _check_url(where, url)
-    options = {key: value for key, value in entry.items() if key != "url"}
-    return _checked(where, Place(name, url, _resolved(where, kind, options, environment)))
+    options = {key: value for key, value in entry.items() if key not in ("url", "projects")}
+    return _checked(where, Place(name, url, _resolved(where, kind, options, environment), _projects(where, entry)))
+
+
+def _projects(where: str, entry: dict[str, Any]) -> tuple[str, ...] | None:
+    """Names, not looked up: a project may be made later."""
+    named = entry.get("projects")
+    if named is None:
+        return None
+    if not isinstance(named, list) or not all(isinstance(name, str) and name for name in named):
+        raise ConfigurationError(f"{where}.projects must be a list of names of projects, such as [\"research\"]; leave it out "
+                                 "to open the place to all")
+    return tuple(named)
 
 
 def _check_url(where: str, url: str) -> str:

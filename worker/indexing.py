@@ -22,11 +22,12 @@ from core.chores.models import Chore
 from core.data.index import DatasetIndex, merge_reports
 from core.data.spec import Places
 from core.datasets import service as datasets
-from core.datasets.models import DatasetShard, DatasetVersion
+from core.datasets.models import Dataset, DatasetShard, DatasetVersion
 from core.datasets.shards import content_digest
 from core.errors import ConfigurationError, DataError, RunInterrupted, StorageAway
 from core.files.models import StoredFile
 from core.places import readable
+from core.projects.repository import get_project
 from core.storage.artifacts import file_key
 from worker.passes import run_pass
 from worker.upkeep import Desk
@@ -60,7 +61,7 @@ def give_up_index(desk: Desk, session: Session, chore: Chore, cause: dict[str, A
 def _list(desk: Desk, chore: Chore, version: DatasetVersion, must_stop: threading.Event) -> DatasetVersion:
     """Look up what the version's pattern means now, and hold it fast."""
     place, pattern = version.place or "", version.pattern or ""
-    told = run_pass("core.data.listing", [place, pattern], must_stop, places=_places(desk, place))
+    told = run_pass("core.data.listing", [place, pattern], must_stop, places=_places(desk, place, version))
     names = _names([found["path"] for found in told["files"]])
     news = [datasets.NewShard(names[found["path"]], found["bytes"], place=place, path=found["path"], tag=found["tag"])
             for found in told["files"]]
@@ -86,7 +87,7 @@ def _index_shard(desk: Desk, chore: Chore, version: DatasetVersion, shard: Datas
     try:
         place = shard.place or desk.artifacts.place
         told = run_pass("core.data.register", _arguments(desk, version, shard, index, frames), must_stop,
-                        places=_places(desk, place) if place else None, on_line=_noting(desk, version, shard))
+                        places=_places(desk, place, version) if place else None, on_line=_noting(desk, version, shard))
         _publish(desk, chore, version, shard, told, index=index, frames=frames)
     except RunInterrupted as error:
         if shard.place is None and error.code == "place_unreachable":
@@ -181,10 +182,12 @@ def _load(desk: Desk, version_id: str) -> DatasetVersion | None:
         return session.get(DatasetVersion, version_id)
 
 
-def _places(desk: Desk, name: str) -> Places:
-    """What opens one place, as the operator's file has it now."""
+def _places(desk: Desk, name: str, version: DatasetVersion) -> Places:
+    """What opens one place, as the operator's file has it now; nothing where it is not open to the version's project."""
+    with desk.ledger.read() as session:
+        project = get_project(session, session.get_one(Dataset, version.dataset_id).project_id).name
     try:
-        return readable(desk.settings).only([name])
+        return readable(desk.settings).of_project(project).only([name])
     except ConfigurationError as error:
         raise RunInterrupted(error.message, code=error.code) from error
 

@@ -114,15 +114,16 @@ def tell_damaged(session: Session, job: Job, damaged: Damaged, *, now: datetime)
                               data={"step": checkpoint.step}, now=now)
 
 
-def places_for(streams: Sequence[dict[str, Any]], settings: Settings) -> Given | None:
-    """What opens the places that streams read from, as the operator's file has it now; None where they read from none.
+def places_for(streams: Sequence[dict[str, Any]], settings: Settings, *, project: str) -> Given | None:
+    """What opens the places that streams read from, as the operator's file has it now; None where they read from none. A place
+    that is not open to the project is left out, as one that is gone.
 
     Raises Unavailable when the file is at fault: that is no fault of the job's, and a later run finds it corrected."""
     names = {name for told in streams for name in StreamSpec.from_json(told).place_names}
     if not names:
         return None
     try:
-        return Given(**readable(settings).only(names).to_json())
+        return Given(**readable(settings).of_project(project).only(names).to_json())
     except ConfigurationError as error:
         raise Unavailable(error.message, code=error.code) from error
 

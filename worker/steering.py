@@ -17,8 +17,8 @@ from worker.scribe import Scribe
 class Steering:
     """Asks and answers one child; `turn` is called from the supervisor's loop and never waits."""
 
-    def __init__(self, keeper: LeaseKeeper, scribe: Scribe, settings: Settings) -> None:
-        self._keeper, self._scribe, self._settings = keeper, scribe, settings
+    def __init__(self, keeper: LeaseKeeper, scribe: Scribe, settings: Settings, *, project: str) -> None:
+        self._keeper, self._scribe, self._settings, self._project = keeper, scribe, settings, project
         self._asked: int | None = None
         self._unsaid: list[Line] = []
 
@@ -33,5 +33,5 @@ class Steering:
 
     def _opened(self, answer: SteerCommitted) -> list[Line]:
         """What opens the places of a stream that joined; raises Unavailable when the operator's file is at fault."""
-        given = places_for([answer.stream], self._settings) if answer.stream is not None else None
+        given = places_for([answer.stream], self._settings, project=self._project) if answer.stream is not None else None
         return [given] if given is not None else []

@@ -39,6 +39,7 @@ from core.jobs.claims import Claim
 from core.jobs.models import Job
 from core.jobs.stream_spec import options_of
 from core.logs import get_log
+from core.projects.repository import get_project
 from core.scheduling.policy import Policy
 from core.settings import Settings
 from core.steering.service import place_pending
@@ -132,6 +133,7 @@ class Supervisor:
         self._is_terminated = False
         self._micro_batch_tokens = 0
         self._uploads: Uploads | None = None
+        self._project = ""
 
     def supervise(self) -> None:
         """Run the child to its end and settle the run. Never raises for what happens to the run: it is settled, or lost."""
@@ -206,13 +208,14 @@ class Supervisor:
             tell_chosen(session, job, compute, now=place.clock())
             self._micro_batch_tokens = compute.micro_batch_tokens
             place_pending(session, job, now=place.clock())
+            self._project = get_project(session, job.project_id).name
             spec = build_run_spec(session, job, run, compute=compute, artifacts=place.artifacts, settings=place.settings,
                                   restored=restored)
         place.artifacts.require_space(0, place.settings.min_free_bytes)
         visible = {"CUDA_VISIBLE_DEVICES": compute.visible or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                    "OMP_NUM_THREADS": str(compute.threads)}
         return _Prepared(write_spec(spec), child_environment(os.environ, visible), compute.ranks,
-                         places_for(spec.streams, place.settings))
+                         places_for(spec.streams, place.settings, project=self._project))
 
     def _run_child(self, keeper: LeaseKeeper, prepared: _Prepared) -> Outcome | None:
         with ExitStack() as closing:
@@ -249,7 +252,7 @@ class Supervisor:
         """Turn until the child has left; True when the run is lost."""
         started_at = heard_at = time.monotonic()
         pinged_at = 0.0
-        steering = Steering(keeper, scribe, self._place.settings)
+        steering = Steering(keeper, scribe, self._place.settings, project=self._project)
         while child.exit_code is None:
             has_room = scribe.has_room
             reports = child.turn(TURN_SECONDS, is_reading=has_room)

@@ -52,7 +52,7 @@ def create(asked: DatasetCreate, tenant: TenantDep, parts: PartsDep) -> DatasetO
 
     Rows come from `file_id`, from several `file_ids`, or from a `place` and a `path` in it, which may be a pattern. With
     `append` the version has the former one's files too, and only the new ones are read."""
-    rows = asked_rows(asked, parts.settings)
+    rows = asked_rows(asked, parts, tenant)
     parts.artifacts.require_space(0, parts.settings.min_free_bytes)
     with parts.ledger.write() as session, refusing_references():
         dataset, version = register(session, tenant.project_id, name=asked.name, rows=rows, is_appended=asked.append,
@@ -97,7 +97,7 @@ def versions(dataset_id: str, tenant: TenantDep, parts: PartsDep) -> ListObject[
 @router.post("/{dataset_id}/versions")
 def append_version(dataset_id: str, asked: RowsAsked, tenant: TenantDep, parts: PartsDep) -> VersionObject:
     """Append files to the newest version: the next one has its files and these, and only these are read."""
-    rows = asked_rows(asked, parts.settings)
+    rows = asked_rows(asked, parts, tenant)
     parts.artifacts.require_space(0, parts.settings.min_free_bytes)
     with parts.ledger.write() as session:
         get_dataset(session, tenant.project_id, dataset_id)
@@ -128,7 +128,7 @@ def rows(
 ) -> RowPage:
     """Read rows with their number and line."""
     found = _version(dataset_id, version, tenant, parts)
-    return page_of_rows(found, parts.artifacts, parts.settings, after=after, limit=min(limit, MOST))
+    return page_of_rows(found, parts, tenant, after=after, limit=min(limit, MOST))
 
 
 @router.get("/{dataset_id}/preview")
@@ -146,7 +146,7 @@ def preview(
         base = resolve_base(session, tenant.project_id, model).base
     source = ready_source(found, parts.artifacts)
     return preview_rows(source, base, folder=fetch_folder(base, parts.artifacts), first_row=row, rows=rows,
-                        max_length=max_length, places=places_for(source, parts.settings))
+                        max_length=max_length, places=places_for(source, parts, tenant))
 
 
 @router.get("/{dataset_id}/lengths")
@@ -163,7 +163,7 @@ def lengths(
         base = resolve_base(session, tenant.project_id, model).base
     source = ready_source(found, parts.artifacts)
     return measure_lengths(source, base, folder=fetch_folder(base, parts.artifacts), max_length=max_length, sample=sample,
-                           places=places_for(source, parts.settings))
+                           places=places_for(source, parts, tenant))
 
 
 def _version(dataset_id: str, number: int | None, tenant: Tenant, parts: Parts) -> DatasetVersion:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import PartsDep, TenantDep
 from api.paging import MOST, Limit
+from api.rows import places_of_tenant
 from api.schemas.lineage import StepRows
 from core.data.spec import Places
 from core.events.models import Event
@@ -40,7 +41,7 @@ def rows(
         kept = get_step(session, job, step)
         stream = data_stream(session, job, artifacts=parts.artifacts)
         train_loss = _train_loss(session, job.id, step)
-    places = readable(parts.settings).only(stream.place_names) if stream.place_names else Places()
+    places = places_of_tenant(parts, tenant, readable).only(stream.place_names) if stream.place_names else Places()
     view = show_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST), places=places,
                      timeout_seconds=TIMEOUT_SECONDS)
     return StepRows.of(job_id, step, kept.digest, view, train_loss=train_loss)

@@ -205,6 +205,8 @@ class Place:
     """`file:///…`, `s3://bucket/prefix`, `https://host/path` or `hf://datasets/org/name@revision/…`."""
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     """Endpoint, region, keys and tokens: never shown, logged or written by us."""
+    projects: tuple[str, ...] | None = None
+    """Names of the projects that may read from it; None for all."""
 
     @property
     def kind(self) -> str:
@@ -223,6 +225,11 @@ class Places:
     def only(self, names: Iterable[str]) -> Places:
         """The same with no more places than a run needs; a name that is not there is missed where it is used."""
         return dataclasses.replace(self, by_name={name: self.by_name[name] for name in names if name in self.by_name})
+
+    def of_project(self, project: str) -> Places:
+        """The same without those that a project may not read from."""
+        is_open = {name: place for name, place in self.by_name.items() if place.projects is None or project in place.projects}
+        return dataclasses.replace(self, by_name=is_open)
 
     def and_more(self, others: Places) -> Places:
         """The same with other places beside it, which come first under a name that both have."""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigurationError, InvalidValue
-from core.places import get_place, places_of, read_places
+from core.places import get_place, open_to_clients, places_of, read_places
 from core.settings import Settings
 
 SECRET = "s3cr3t-value"
@@ -54,6 +54,7 @@ def test_a_place_does_not_show_what_opens_it(tmp_path: Path):
     ('[places.lake]\nurl = "s3://b"\nkey_env = "GONE"\nsecret = "b"', r"places\.lake\.key_env names variable 'GONE'"),
     ('[places.lake]\nurl = "s3://b"\nkey = "a"\nkey_env = "SET"', r"places\.lake has both key and key_env"),
     ('[places.lake]\nurl = "s3://b"\nregion = 4', r"places\.lake\.region must be a text"),
+    ('[places.lake]\nurl = "s3://b"\nprojects = "lab"', r"places\.lake\.projects must be a list of names"),
     ('[places.web]\nurl = "http://far.example/x"\ntoken = "a"', r"places\.web\.token would cross the network"),
     ('[places."a b"]\nurl = "s3://b"', r"places\.a b: a name has"),
     ('[lake]\nurl = "s3://b"', r"has 'lake' where tables"),
@@ -96,3 +97,12 @@ def test_a_place_that_nobody_named_is_told_with_those_that_are(tmp_path: Path):
     assert get_place(places, "lake").name == "lake"
     with pytest.raises(InvalidValue, match=r"place 'sea' is not one .* \(lake\)"):
         get_place(places, "sea")
+
+
+def test_a_place_is_open_to_all_projects_or_to_those_that_are_named(tmp_path: Path):
+    (tmp_path / "places.toml").write_text('[places.all]\nurl = "file:///a"\n[places.some]\nurl = "file:///b"\n'
+                                          'projects = ["lab", "ops"]\n[places.none]\nurl = "file:///c"\nprojects = []')
+    settings = Settings(home=tmp_path)
+    assert set(open_to_clients(settings, "lab").by_name) == {"all", "some"}
+    assert set(open_to_clients(settings, "other").by_name) == {"all"}
+    assert "projects" not in str(places_of(settings).to_json())

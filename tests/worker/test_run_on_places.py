@@ -111,12 +111,16 @@ def test_the_places_of_a_run_are_read_from_the_operators_file_as_it_is_now(tmp_p
     streams = on_places(tmp_path, web).streams
     (tmp_path / "places.toml").write_text(f'[places.web]\nurl = "{web.url}/data"\ntoken = "{TOKEN}"\n'
                                           '[places.other]\nurl = "file:///srv"')
-    found = places_for(streams, settings)
+    found = places_for(streams, settings, project="acme")
     assert found is not None
     assert list(found.places) == ["web"]
+    (tmp_path / "places.toml").write_text(f'[places.web]\nurl = "{web.url}/data"\nprojects = ["lab"]')
+    withheld = places_for(streams, settings, project="acme")
+    assert withheld is not None
+    assert withheld.places == {}
     assert read_command(found.to_line()) == found
     assert TOKEN not in repr(found)
-    assert places_for([], settings) is None
+    assert places_for([], settings, project="acme") is None
     (tmp_path / "places.toml").write_text("[places.web]")
     with pytest.raises(Unavailable, match=r"places\.web\.url is missing"):
-        places_for(streams, settings)
+        places_for(streams, settings, project="acme")

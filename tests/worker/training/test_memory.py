@@ -10,6 +10,7 @@ from core.data.spec import MicroBatch
 from core.errors import OutOfMemory
 from core.specs.run import LoraSpec
 from tests.worker.making import batch, micro, run_spec, tiny, train
+from worker.held_out import HeldOut
 from worker.reports import Finished, Line, MemoryRecovered, Saved, StepDone
 from worker.training.evaluation import evaluate
 from worker.training.memory import fit, halve, one_by_one, smaller_limit
@@ -91,7 +92,10 @@ def test_random_draws_start_over_with_the_repeated_step(tmp_path: Path) -> None:
 
 def test_an_evaluation_that_ran_out_of_memory_is_repeated_too(tmp_path: Path) -> None:
 
-    model, rows = tiny(), [batch(1, micro([9, 14, 5]))]
-    calm = evaluate(rows, model, Layout(), before_each=lambda part: None, on_batch=lambda done: None)
-    tight = evaluate(rows, model, Layout(), before_each=too_small_for(15), on_batch=lambda done: None)
-    assert tight.loss == pytest.approx(calm.loss, abs=1e-6)
+    def held_out() -> HeldOut:
+        return HeldOut(("river",), iter([batch(1, micro([9, 14, 5]))]))
+
+    model = tiny()
+    calm = evaluate(held_out(), model, Layout(), before_each=lambda part: None, on_batch=lambda done: None)
+    tight = evaluate(held_out(), model, Layout(), before_each=too_small_for(15), on_batch=lambda done: None)
+    assert tight.losses == pytest.approx(calm.losses, abs=1e-6)

@@ -171,7 +171,7 @@ def test_measuring_draws_nothing_and_leaves_no_gradient() -> None:
     model = tiny(lora=LoraSpec(r=4, dropout=0.5))
     before = torch.get_rng_state()
     model.causal.eval()
-    first = measure([micro([8])], model, before_each=lambda part: None)
+    first = measure([micro([8])], model, sources=1, before_each=lambda part: None)
     assert torch.equal(before, torch.get_rng_state())
     assert not first.loss.requires_grad
 
