@@ -81,6 +81,12 @@ def _broken_json(raw: bytes, error: orjson.JSONDecodeError, code: str) -> RowFau
     if text.strip() in ("{", "[", "[{"):
         return RowFault(code, f"the line holds nothing but {text.strip()!r}, as in JSON that is indented",
                         "write each object whole on one line, without a list around them")
+    if text[:error.pos].rstrip(" ").endswith("\r"):
+        return RowFault(code, "its lines end with carriage returns alone, so the whole file is one line",
+                        "convert the line ends to line feeds (\\n)")
+    if not text.strip("\0"):
+        return RowFault(code, "the line holds nothing but zero bytes, as after a copy that broke off, or on a full disk",
+                        "take it out, or copy the file again")
     return RowFault(code, f"the line is no JSON ({error.msg.partition(': line')[0]}, at character {position:,})",
                     "write one whole JSON object a line, with line breaks inside strings as \\n")
 

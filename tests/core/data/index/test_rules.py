@@ -156,3 +156,13 @@ def test_the_cheap_test_of_chat_lets_no_faulty_row_pass(messages: list):
 
 def test_a_plain_conversation_takes_the_cheap_way():
     assert shape_of("chat").fits(chat_row())
+
+
+@pytest.mark.parametrize(("raw", "words"), [
+    (b'{"text": "a"}\r{"text": "b"}', "its lines end with carriage returns alone"),
+    (bytes(12), "nothing but zero bytes"),
+    (b'{"text": "a"}{"text": "b"}', "unexpected content after document, at character 14"),
+])
+def test_lines_that_are_no_json_for_a_known_cause_are_told_with_it(raw: bytes, words: str):
+    fault = fault_of(raw, "text")
+    assert (fault.code, words in fault.message) == ("broken_json", True)
