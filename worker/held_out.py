@@ -1,9 +1,9 @@
 """The rows to evaluate on, after each step those of the sources that have joined by then.
 
-A run of one rank opens local files once, and anew when a source has joined, and reads them in its own process: batches are small
-beside a forward pass. Another process reads them anew in each evaluation where they lie in places, since the training process is
-to wait for no network while it computes and to import nothing that speaks to one; and where several ranks share them, which are
-read and tokenised once for all ranks.
+A run of one rank opens local files once, and anew when a source has joined, and reads them in its own process: batches are
+small beside a forward pass. Another process reads them anew in each evaluation where they lie in places, since the training
+process is to wait for no network while it computes and to import nothing that speaks to one; and where several ranks share
+them, which are read and tokenised once for all ranks.
 """
 
 from __future__ import annotations

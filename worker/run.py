@@ -181,7 +181,7 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
 
 def _validation(spec: RunSpec, ties: _Ties, stream: Callable[[], StreamSpec], step: int, opened: ExitStack
                 ) -> HeldOutRows | None:
-    """What gives this rank's share of the rows to evaluate on; `stream` gives what is trained on now, which sources may join."""
+    """What gives this rank's share of the rows to evaluate on; `stream` gives what is trained on now: sources may join it."""
     if spec.validation is None:
         return None
     told = StreamSpec.from_json(spec.validation)
