@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.loaders.page import PAGE, TABLES, Figures, targets_table, with_tables
+from bench.loaders.mixing import farthest
+from bench.loaders.page import PAGE, TABLES, Figures, loaders_table, targets_table, with_tables
 from bench.loaders.plot import FIGURES, drawn
 from bench.loaders.results import read
 
@@ -30,3 +31,19 @@ def test_a_target_is_judged_by_its_figure() -> None:
     assert table[2].endswith("5.40 M | **missed** |")
     assert table[3].endswith("10.8 × | reached |")
     assert "not measured" in table[4]
+
+
+def test_a_new_file_costs_registering_and_a_start() -> None:
+    peer = "llamafactory 1 streaming"
+    rows = {(peer, "register_seconds", "1 GB, CPU time beyond imports"): {"value": 2.5},
+            (peer, "first_batch_cpu_seconds", "1 GB"): {"value": 5.0},
+            ("datasets 5 streaming", "first_batch_cpu_seconds", "1 GB"): {"value": 1.5}}
+
+    last = [line.rstrip(" |").rpartition("| ")[2] for line in loaders_table(Figures(rows), "1 GB").splitlines()[2:]]
+
+    assert last == ["1.50 s", "7.50 s"]
+
+
+def test_the_distance_of_a_mixture_is_the_worst_on_the_way() -> None:
+    assert farthest([0, 0, 0, 0, 1], [(0.8, 0.2)] * 5) == 0.8
+    assert farthest([1, 0], [(0.5, 0.5), (0.0, 1.0)]) == 0.5
