@@ -1,10 +1,11 @@
 """Measure our loader alone, at any size, each measurement in fresh processes; `peers/side_by_side.py` puts peers beside it.
 
-    python bench/loaders/run.py [--megabytes 200 1000 4000] [--memory-megabytes 20000] [--runs 5] [--model DIR]
+    python bench/loaders/run.py [--megabytes 200 1000 4000] [--memory-shards 20] [--runs 5] [--model DIR]
 
 For each size: write seeded chat rows (bench/generate.py), register them, take batches as a run does. Files are removed
-behind each size. Without a model's folder the built-in SmolLM2 is converted once into `work/`. What an earlier run measured
-and this one does not stays in results.json.
+behind each size. `--memory-shards N` has N GB of rows, for memory alone: N shards with an index each, which share one file of
+1 GB, since files are read by ranges and only indexes are mapped. Without a model's folder the built-in SmolLM2 is converted
+once into `work/`. What an earlier run measured and this one does not stays in results.json.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ MAX_LENGTH = 2048
 LOADER = "core.data.ahead"
 """What stands in the command of our loader process."""
 EXACT_ROWS_BYTES = 8_000_000
+_OF_MEMORY = ("private_memory_bytes", "peak_rss_bytes", "first_batch_cpu_seconds")
 Row = dict[str, Any]
 
 
@@ -53,9 +55,13 @@ class Case:
     index: Path
     model: Path
     rows: int
+    shards: int = 1
+    """With more than one: as many shards of the same file, with indexes in the folder's parts 0, 1, …"""
 
     def spec(self) -> StreamSpec:
-        source = SourceSpec.of_file("rows", str(self.file), str(self.index), "chat")
+        indexes = [self.index] if self.shards == 1 else [self.index / str(number) for number in range(self.shards)]
+        parts = [SourceSpec.of_file("rows", str(self.file), str(index), "chat").shards[0] for index in indexes]
+        source = SourceSpec("rows", tuple(parts), "chat", "")
         return StreamSpec((source,), (MixtureEntry(1, (1.0,)),), seed=1, epochs=2, batch_size=BATCH_SIZE,
                           max_length=MAX_LENGTH, micro_batch_tokens=8192, tokenizer_path=str(self.model), tokenizer_digest="")
 
@@ -79,20 +85,35 @@ def main() -> None:
     asked = _arguments()
     WORK.mkdir(exist_ok=True)
     model = asked.model or _converted_model()
-    for megabytes in [*asked.megabytes, *asked.memory_megabytes]:
-        keep(_measure(megabytes, model, asked, is_whole=megabytes in asked.megabytes))
+    for megabytes in asked.megabytes:
+        keep(_measure(megabytes, model, asked))
+    if asked.memory_shards:
+        keep(_measure_shards(asked.memory_shards, model, asked))
 
 
-def _measure(megabytes: int, model: Path, asked: argparse.Namespace, *, is_whole: bool) -> Iterator[Row]:
+def _measure_shards(shards: int, model: Path, asked: argparse.Namespace) -> Iterator[Row]:
+    file, index = WORK / "shard.jsonl", WORK / "shards.index"
+    try:
+        count = write_rows(file, size_bytes=1_000_000_000)
+        _timed([sys.executable, "-m", "core.data.register", str(file), str(index / "0")])
+        for number in range(1, shards):
+            shutil.copytree(index / "0", index / str(number))
+        case = Case(f"{shards} GB in {shards} shards", file, index, model, count * shards, shards)
+        yield from (row for row in _reading(case, asked.runs, asked.steps) if row["metric"] in _OF_MEMORY)
+    finally:
+        file.unlink(missing_ok=True)
+        shutil.rmtree(index, ignore_errors=True)
+
+
+def _measure(megabytes: int, model: Path, asked: argparse.Namespace) -> Iterator[Row]:
     name = f"{megabytes // 1000} GB" if megabytes >= 1000 else f"{megabytes} MB"
     file, index = WORK / f"{megabytes}.jsonl", WORK / f"{megabytes}.index"
     try:
         count = write_rows(file, size_bytes=megabytes * 1_000_000)
         case = Case(name, file, index, model, count)
         yield from _registering(case, asked.runs if megabytes <= 1000 else 1)
-        yield from _reading(case, asked.runs if is_whole else 3, asked.steps)
-        if is_whole:
-            yield from _resuming(case, asked.runs)
+        yield from _reading(case, asked.runs, asked.steps)
+        yield from _resuming(case, asked.runs)
         if megabytes == asked.megabytes[0]:
             yield from _limits(case, asked.runs)
             yield from _exactness(model)
@@ -211,8 +232,8 @@ def _row(metric: str, case: str, values: Sequence[float], unit: str, system: str
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure loaders on one file.")
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[200, 1000, 4000])
-    parser.add_argument("--memory-megabytes", type=int, nargs="*", default=[], help="sizes of which only our side is measured")
+    parser.add_argument("--megabytes", type=int, nargs="*", default=[200, 1000, 4000])
+    parser.add_argument("--memory-shards", type=int, default=0, help="GB of rows, in as many shards, for memory")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=600, help="counted, of 16 rows each")
     parser.add_argument("--model", type=Path, help="a model's folder with tokenizer.json and a chat template")

@@ -74,7 +74,7 @@ class DatasetIndex:
         for shard in range(len(self.shards)) if len(self.shards) < 3 else np.unique(shards).tolist():
             mine = shards == shard
             spans[mine] = self.shards[shard].spans(numbers[mine]) if self.shards[shard].has_offsets else numbers[mine][:, None]
-            hashes[mine] = self.shards[shard].hashes[numbers[mine]]
+            hashes[mine] = self.shards[shard].hashes_of(numbers[mine])
         return Found(shards.tolist(), numbers.tolist(), spans[:, 0].tolist(), spans[:, 1].tolist(), hashes.tolist())
 
     def line(self, row: int) -> tuple[int, int]:
@@ -91,16 +91,20 @@ class DatasetIndex:
         """Give all hashes in order, as uint16 arrays of `rows_at_once` rows, of which only the last may be shorter."""
         held: list[np.ndarray] = []
         room = rows_at_once
-        for hashes in (shard.hashes for shard in self.shards):
+        for shard in self.shards:
+            hashes = shard.hashes
             at = 0
             while len(hashes) - at >= room:
                 yield np.concatenate([*held, hashes[at : at + room]])
                 at, held, room = at + room, [], rows_at_once
+                shard.let_go()
             if at < len(hashes):
                 held.append(hashes[at:])
                 room -= len(hashes) - at
         if held:
             yield np.concatenate(held)
+        for shard in self.shards:
+            shard.let_go()
 
     def _joined_faulty(self) -> np.ndarray:
         if len(self.shards) == 1:

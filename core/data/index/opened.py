@@ -1,12 +1,15 @@
 """The index of one shard, mapped into memory: opening it reads one small file, whatever its size.
 
-Pages that were looked at count as this process's memory, so after every few dozen look-ups they are let go of; they stay
-in the page cache. So looking up every row of a great file in a shuffled order takes no more memory than a few of them.
+Pages that were looked at count as this process's memory, and a system may map 2 MiB around each. So rows of a great index are
+looked up by reads of a few bytes, about a microsecond each, and only a small one through the mapping. Looking up every row
+of a great file in a shuffled order thus takes no more memory than looking up a few of them.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,8 @@ from core.data.index.report import IndexReport
 from core.errors import DataError
 
 _OFFSET_MASK = np.uint64((1 << OFFSET_BITS) - 1)
-_LOOK_UPS_HELD = 64
-"""Each maps what the kernel keeps together around an offset and a hash, mostly up to 64 KiB: a few MB in all. Finding them anew
-costs half a microsecond each, as much as a look-up in a great index costs anyway."""
+_MAPPED_BYTES = 1 << 20
+"""Up to here an array is looked up through its mapping."""
 
 
 class ShardIndex:
@@ -31,15 +33,13 @@ class ShardIndex:
         self.rows = report.rows
         self.faulty = arrays["faulty"].values
         """int64, sorted: numbers of the faulty rows."""
-        self._arrays = arrays
-        self._words = arrays["offsets"].values
+        self._offsets, self._hashes = arrays["offsets"], arrays["hashes"]
         self.hashes = arrays["hashes"].values
         """uint16, shape (rows,): low bits of the xxh3 of each row's bytes."""
         self.contents = arrays["contents"].values
         """uint64: what `DuplicateCount.from_array` takes."""
         self._blanks = arrays["blanks"].values
         self._wide = arrays["gaps"].values.reshape(-1, 3)
-        self._looked_up = 0
 
     @classmethod
     def open(cls, index_path: Path | str) -> ShardIndex:
@@ -69,20 +69,24 @@ class ShardIndex:
     def spans(self, rows: np.ndarray) -> np.ndarray:
         """Give where each row starts and ends: int64, shape (rows, 2)."""
         rows = np.asarray(rows, dtype=np.int64)
-        self._look_up(rows)
-        starts = (self._words[rows] & _OFFSET_MASK).astype(np.int64)
-        following = np.minimum(rows + 1, self.rows - 1)
-        nexts = np.where(
-            rows + 1 < self.rows, (self._words[following] & _OFFSET_MASK).astype(np.int64), self.report.bytes
-        )
-        return np.stack([starts, nexts - self._gaps(rows)], axis=1)
+        self._check_rows(rows)
+        words = self._offsets.take(rows, 2)
+        places = (words & _OFFSET_MASK).astype(np.int64)
+        nexts = np.where(rows + 1 < self.rows, places[:, 1], self.report.bytes)
+        return np.stack([places[:, 0], nexts - self._gaps(rows, words[:, 0])], axis=1)
+
+    def hashes_of(self, rows: np.ndarray) -> np.ndarray:
+        """Give what `hashes` has for some rows; raise IndexError for no row."""
+        rows = np.asarray(rows, dtype=np.int64)
+        self._check_rows(rows)
+        return self._hashes.take(rows)[:, 0]
 
     def line(self, row: int) -> int:
         """Give the line of a row in its file, counted from 1, blank lines included; raise IndexError for no row.
 
         Costs a pass over two bytes a row where the file has blank lines.
         """
-        self._look_up(np.array([row]))
+        self._check_rows(np.array([row]))
         if not len(self._blanks):
             return row + 1
         blanks = int(self._blanks[: row + 1].sum(dtype=np.int64))
@@ -90,18 +94,16 @@ class ShardIndex:
         beyond = wide[wide[:, 2] >= SATURATED, 2] - SATURATED
         return row + 1 + blanks + int(beyond.sum())
 
-    def _look_up(self, rows: np.ndarray) -> None:
-        """Raise IndexError for a row that is not there; let go of what earlier look-ups have touched."""
+    def let_go(self) -> None:
+        """Give back what a pass over the hashes has brought into this process's memory."""
+        self._hashes.let_go()
+
+    def _check_rows(self, rows: np.ndarray) -> None:
         if rows.size and not (rows.min() >= 0 and rows.max() < self.rows):
             raise IndexError(f"the index has {self.rows} rows; a row outside of [0, {self.rows}) was asked for")
-        self._looked_up += rows.size
-        if self._looked_up > _LOOK_UPS_HELD:
-            self._looked_up = 0
-            for array in self._arrays.values():
-                array.let_go()
 
-    def _gaps(self, rows: np.ndarray) -> np.ndarray:
-        gaps = (self._words[rows] >> np.uint64(OFFSET_BITS)).astype(np.int64)
+    def _gaps(self, rows: np.ndarray, words: np.ndarray) -> np.ndarray:
+        gaps = (words >> np.uint64(OFFSET_BITS)).astype(np.int64)
         for place in np.flatnonzero(gaps == SATURATED).tolist():
             gaps[place] = self._wide[np.searchsorted(self._wide[:, 0], rows[place]), 1]
         return gaps
@@ -109,7 +111,7 @@ class ShardIndex:
     def _check_sizes(self, folder: Path) -> None:
         fits = (
             len(self.hashes) == self.rows
-            and len(self._words) == (self.rows if self.has_offsets else 0)
+            and len(self._offsets.values) == (self.rows if self.has_offsets else 0)
             and len(self._blanks) in (0, self.rows)
             and len(self.faulty) == self.report.faulty
         )
@@ -118,17 +120,28 @@ class ShardIndex:
 
 
 class _Array:
-    """One array of an index, mapped for look-ups here and there; raises ValueError when its file is torn."""
+    """One array of an index; raises ValueError when its file is torn."""
 
     def __init__(self, folder: Path, told: dict[str, Any], kind: str) -> None:
         path = folder / Path(told["name"]).name
         self._map = _mapped(path, told["bytes"])
         self.values = np.zeros(0, KINDS[kind]) if self._map is None else np.frombuffer(self._map, KINDS[kind])
-        if self._map is not None and kind == "offsets":
-            self._map.madvise(mmap.MADV_RANDOM)
+        self._descriptor: int | None = None
+        if told["bytes"] > _MAPPED_BYTES:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, self._descriptor)
+
+    def take(self, numbers: np.ndarray, count: int = 1) -> np.ndarray:
+        """Give the values from each number on, shape (numbers, count); 0 behind the last one."""
+        size, step = self.values.itemsize * count, self.values.itemsize
+        if self._descriptor is None:
+            places = np.add.outer(numbers, np.arange(count))
+            return np.where(places < len(self.values), self.values.take(places, mode="clip"), 0)
+        parts = [os.pread(self._descriptor, size, number * step) for number in numbers.tolist()]
+        return np.frombuffer(b"".join([part.ljust(size, b"\0") for part in parts]), self.values.dtype).reshape(-1, count)
 
     def let_go(self) -> None:
-        """Give the pages back to the page cache; the values stay readable."""
+        """Give the pages of the mapping back to the page cache; the values stay readable."""
         if self._map is not None:
             self._map.madvise(mmap.MADV_DONTNEED)
 

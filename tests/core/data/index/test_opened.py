@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 import pytest
 
-from core.data.index import ShardIndex
+from core.data.index import ShardIndex, build_index
 from core.errors import DataError
 from tests.core.data.rows_on_disk import chat_row, registered
 
@@ -70,3 +70,19 @@ def test_spans_of_many_rows_are_those_of_each(tmp_path: Path):
     index = ShardIndex.open(registered(tmp_path, [chat_row("x" * n) for n in range(50)]).shards[0].index_path)
     rows = np.array([49, 0, 7, 7])
     assert [tuple(span) for span in index.spans(rows).tolist()] == [index.span(row) for row in rows.tolist()]
+
+
+def test_rows_of_an_index_that_is_too_great_to_be_mapped_are_found_as_in_its_arrays(tmp_path: Path):
+    lines = [orjson.dumps({"text": f"row {number}" * (number % 3 + 1)}) for number in range(140_000)]
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    build_index(file, tmp_path / "index")
+    index = ShardIndex.open(tmp_path / "index")
+    rows = np.array([139_999, 0, 77_777, 1])
+    with file.open("rb") as content:
+        for row, (start, end) in zip(rows.tolist(), index.spans(rows).tolist(), strict=True):
+            content.seek(start)
+            assert content.read(end - start) == lines[row]
+    assert index.hashes_of(rows).tolist() == index.hashes[rows].tolist()
+    with pytest.raises(IndexError, match="140000 rows"):
+        index.hashes_of(np.array([140_000]))
