@@ -13,7 +13,7 @@ from api.deps import Parts, Rings
 from api.errors import install_handlers
 from api.gate import Gate
 from api.looks import Looks
-from api.routes import checkpoints, datasets, events, files, health, jobs, mixture, models, places, steps
+from api.routes import checkpoints, datasets, events, files, health, jobs, mixture, models, places, queue, steps, usage, workers
 from api.schemas.errors import ErrorBody
 from api.sse import QUIET_SECONDS, Places
 from api.stopping import Stop
@@ -57,7 +57,7 @@ def create_app(
                   redirect_slashes=False, responses=ERRORS, lifespan=_life)
     app.state.parts = parts
     app.include_router(health.router)
-    for routes in (files, jobs, events, checkpoints, mixture, steps, models, datasets, places):
+    for routes in (files, jobs, events, checkpoints, mixture, steps, models, datasets, places, queue, workers, usage):
         app.include_router(routes.router, prefix="/v1")
     install_handlers(app)
     app.add_middleware(Gate, keys=KeyCheck(ledger, clock), limit_for=_limits(settings))

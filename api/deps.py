@@ -71,5 +71,22 @@ async def tenant_of(request: Request, _bearer: Annotated[object, Security(HTTPBe
     return Tenant(caller.project_id, caller.organization_id, caller.key_id)
 
 
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at what all projects share: one project, or the operator, who sees everything."""
+
+    project_id: str | None
+    """None for an admin key."""
+
+    def may_see(self, project_id: str) -> bool:
+        return self.project_id in (None, project_id)
+
+
+async def viewer_of(request: Request, _bearer: Annotated[object, Security(HTTPBearer(auto_error=False))]) -> Viewer:
+    caller: Caller = request.scope["caller"]
+    return Viewer(None if caller.is_admin else caller.project_id)
+
+
 PartsDep = Annotated[Parts, Depends(parts_of)]
 TenantDep = Annotated[Tenant, Depends(tenant_of)]
+ViewerDep = Annotated[Viewer, Depends(viewer_of)]

@@ -64,6 +64,10 @@ NO_RETRY_CODES = ("insufficient_storage",)
 """Trying again within the clients' two tries would not help."""
 
 
+MOST_WAIT_SECONDS = 60.0
+"""The official clients wait no longer before they try again, and would only try in vain."""
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int
@@ -124,9 +128,10 @@ def is_gone(error: BaseException) -> bool:
 def _of_headrace(error: HeadraceError) -> Answer:
     status = CODE_STATUSES.get(error.code) or next((s for kind, s in STATUSES if isinstance(error, kind)), 500)
     headers = {}
-    if isinstance(error, LimitReached | Unavailable):
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_seconds)))
-    if status == 409 or error.code in NO_RETRY_CODES:
+    wait = error.retry_after_seconds if isinstance(error, LimitReached | Unavailable) else 0.0
+    if wait:
+        headers["retry-after"] = str(max(1, math.ceil(wait)))
+    if status == 409 or error.code in NO_RETRY_CODES or wait is None or wait > MOST_WAIT_SECONDS:
         headers["x-should-retry"] = "false"
     if status == 401:
         headers["www-authenticate"] = "Bearer"

@@ -1,4 +1,4 @@
-"""`headrace keys`: make, list and revoke API keys, in the ledger itself."""
+"""`headrace keys`: make, list and revoke API keys, in the ledger itself; their quotas are in quotas.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import typer
 
 from cli.home import Home, open_ledger, settings_for
 from cli.output import Json, print_json, print_plain, print_table, say
+from cli.quotas import key_quota
 from core.clock import system_clock
 from core.projects import service
 from core.projects.models import ApiKey, Project
 
-app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke (on the server's machine).")
+app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke, quota (on the server's machine).")
 
 
 @app.command("create")
@@ -62,6 +63,9 @@ def revoke(
         ended = service.revoke_key(session, key, now=system_clock())
         told = _shape(ended, {})
     print_json(told) if as_json else say(f"key {told['id']} ({told['name']}) is revoked")
+
+
+app.command("quota")(key_quota)
 
 
 def _shape(key: ApiKey, projects: dict[str, str]) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import datasets, files, jobs, keys, models, projects, serve
+from cli import datasets, files, jobs, keys, models, projects, queue, serve
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.errors import REFUSED, ServerAway
@@ -59,6 +59,9 @@ app.command("submit", rich_help_panel=CLIENT)(submit)
 app.command("watch", rich_help_panel=CLIENT)(watch)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=CLIENT)
 app.command("logs", rich_help_panel=CLIENT)(jobs.logs)
+app.command("queue", rich_help_panel=CLIENT)(queue.queue)
+app.command("workers", rich_help_panel=CLIENT)(queue.workers)
+app.command("usage", rich_help_panel=CLIENT)(queue.usage)
 app.add_typer(datasets.app, name="datasets", rich_help_panel=CLIENT)
 app.add_typer(files.app, name="files", rich_help_panel=CLIENT)
 

@@ -8,13 +8,14 @@ import typer
 
 from cli.home import Home, open_ledger, settings_for
 from cli.output import Json, print_json, print_table, say
+from cli.quotas import project_quota
 from core.clock import system_clock
 from core.projects import service
 from core.projects.models import Project
 from core.projects.usage import recent_use
 from core.scheduling.policy import Policy
 
-app = typer.Typer(no_args_is_help=True, help="Projects: list, set their shares (on the server's machine).")
+app = typer.Typer(no_args_is_help=True, help="Projects: list, set their shares and quotas (on the server's machine).")
 
 
 @app.command("list")
@@ -57,6 +58,9 @@ def set_(
         print_json(told)
         return
     say(f"project {told['name']}: weight {told['weight']:g}, priorities up to {told['max_priority']}")
+
+
+app.command("quota")(project_quota)
 
 
 def _shape(project: Project, recent: float | None) -> dict[str, object]:

@@ -9,7 +9,7 @@
     │   └── Conflict            another request holds what this one needs; worth no automatic retry
     ├── NotAuthenticated        no key, or one that is not known
     ├── Forbidden               a known caller, an action that is not theirs
-    ├── LimitReached            a quota or a rate; carries when to try again
+    ├── LimitReached            a quota or a rate; carries when to try again, if that is known
     ├── Unavailable             a part of the server is away for the moment
     │   └── StorageAway         the store that files lie in does not answer; nothing is known of what it holds
     ├── DataError               rows that cannot be trained on; names file and line
@@ -85,7 +85,7 @@ class Forbidden(HeadraceError):
 class LimitReached(HeadraceError):
     code = "rate_limit_exceeded"
 
-    def __init__(self, message: str, *, retry_after_seconds: float = 1.0, code: str | None = None,
+    def __init__(self, message: str, *, retry_after_seconds: float | None = 1.0, code: str | None = None,
                  param: str | None = None) -> None:
         super().__init__(message, code=code, param=param)
         self.retry_after_seconds = retry_after_seconds

@@ -71,7 +71,21 @@ class Settings(BaseSettings):
     preempt_after_seconds: float = Field(
         60.0, ge=0, description="A run is left alone for so long before a job of higher priority may take its devices."
     )
-    max_queued_jobs: int = Field(1000, ge=1, description="Unfinished jobs that one project may have.")
+    max_queued_jobs: int = Field(
+        1000, ge=1, description="Jobs of one project that may wait at once, unless its own quota says otherwise."
+    )
+    max_running_jobs: int = Field(
+        0, ge=0, description="Jobs of one project that may run at once, unless its own quota says otherwise; 0: no limit."
+    )
+    max_device_seconds: int = Field(
+        0, ge=0, description="Device-seconds of one project in a period, unless its own quota says otherwise; 0: no limit."
+    )
+    max_stored_bytes: int = Field(
+        0, ge=0, description="Bytes of files and checkpoints of one project, unless its own quota says otherwise; 0: no limit."
+    )
+    quota_period: Literal["day", "week", "month"] = Field(
+        "month", description="How long device-seconds are counted together: a day, a week from Monday or a month, in UTC."
+    )
     max_streams: int = Field(512, ge=1, description="Event streams open at once, in one API process.")
     keep_checkpoints: int = Field(3, ge=1, description="Recovery points and old attempts' checkpoints kept on disk per job.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")

@@ -28,6 +28,7 @@ from core.models import service as models
 from core.models.models import Model
 from core.projects import service as projects
 from core.projects.models import Project
+from core.quotas.limits import NO_RULES, Rules
 from core.specs.job import JobSpec
 from core.storage.artifacts import file_key
 
@@ -91,15 +92,15 @@ def a_spec(**fields: Any) -> JobSpec:
     return JobSpec.model_validate({"model": BASE, **fields})
 
 
-def a_job(session: Session, project: Project | None = None, *, now: datetime | None = None, max_unfinished: int = 100_000,
-          **fields: Any) -> Job:
+def a_job(session: Session, project: Project | None = None, *, now: datetime | None = None, rules: Rules = NO_RULES,
+          key_id: str | None = None, **fields: Any) -> Job:
     """A job in validating_files, as it was just submitted."""
     project = project or a_project(session)
     if fields.get("model", BASE) == BASE:
         a_base_model(session)
     if "training_file" not in fields and "datasets" not in fields:
         fields["training_file"] = a_file(session, project).id
-    return jobs.submit(session, project.id, a_spec(**fields), now=now or next_moment(), max_unfinished=max_unfinished)
+    return jobs.submit(session, project.id, a_spec(**fields), now=now or next_moment(), rules=rules, key_id=key_id)
 
 
 def a_queued_job(session: Session, project: Project | None = None, *, total_steps: int = 12, queued_at: datetime | None = None,

@@ -14,6 +14,7 @@ from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.errors import ConfigurationError
 from core.logs import configure_logs, get_log
+from core.quotas.limits import Rules
 from core.scheduling.policy import Policy
 from core.settings import Settings, read_settings
 from core.signals.bell import Bell
@@ -98,7 +99,7 @@ def _upkeep(settings: Settings, ledger: Ledger, bell: Bell, rings: Queue, slots:
         WakeUps(settings.bell_url, "upkeep", heard=heard, node=who.worker_id),
         Slots(desk, KINDS, holder=who.worker_id, count=slots, heard=heard),
         Reaper(ledger, artifacts, reaping, holder=who.worker_id, lease_seconds=settings.lease_seconds, clock=system_clock,
-               policy=Policy.of(settings)),
+               policy=Policy.of(settings), rules=Rules.of(settings)),
     ):
         stop.wait()
 

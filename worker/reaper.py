@@ -23,11 +23,17 @@ from core.checkpoints.garbage import unnamed
 from core.clock import Clock
 from core.db.session import Ledger, database_now
 from core.files import service as files
+from core.forecast.speeds import forget_speeds
 from core.jobs import claims
 from core.jobs.models import IdempotencyKey, Job, Run
 from core.jobs.repository import holding_runs
 from core.logs import get_log
 from core.projects.usage import forget_use
+from core.queue.notes import has_unnoted, note_starts
+from core.queue.service import Sharing
+from core.quotas.claiming import barred_by
+from core.quotas.limits import NO_RULES, Rules
+from core.quotas.standing import read_standing
 from core.scheduling import service as scheduling
 from core.scheduling.policy import DEFAULT, Policy
 from core.storage.artifacts import INCOMING, Artifacts
@@ -41,6 +47,7 @@ TICK_SECONDS = 1.0
 GAP_SECONDS = 5.0
 """A longer time between two looks is a sleep: what was seen before it counts for nothing."""
 CLEAN_EVERY_SECONDS = 600.0
+FORETELL_EVERY_SECONDS = 2.0
 FIRST_CLEAN_SECONDS = 60.0
 INCOMING_SECONDS = 24 * 3600.0
 WORKER_ROWS_DAYS = 7
@@ -84,11 +91,12 @@ class Reaper:
     """A thread that reaps while it holds the role."""
 
     def __init__(self, ledger: Ledger, artifacts: Artifacts, rings: Rings, *, holder: str, lease_seconds: float,
-                 clock: Clock, policy: Policy = DEFAULT) -> None:
+                 clock: Clock, policy: Policy = DEFAULT, rules: Rules = NO_RULES) -> None:
         self._ledger, self._artifacts, self._rings = ledger, artifacts, rings
-        self._holder, self._lease_seconds, self._clock, self._policy = holder, lease_seconds, clock, policy
+        self._holder, self._lease_seconds, self._clock, self._policy, self._rules = holder, lease_seconds, clock, policy, rules
         self._watch = Watch(lease_seconds)
         self._cleaned_at = time.monotonic() - CLEAN_EVERY_SECONDS + FIRST_CLEAN_SECONDS
+        self._foretold_at = time.monotonic() - FORETELL_EVERY_SECONDS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
 
@@ -122,6 +130,7 @@ class Reaper:
         self._end_lapsed(now)
         self._make_room()
         self._ring_for_queued()
+        self._note_forecasts(now)
         if now - self._cleaned_at >= CLEAN_EVERY_SECONDS:
             self._cleaned_at = now
             self.clean()
@@ -145,7 +154,9 @@ class Reaper:
             if not scheduling.is_any_higher(session):
                 return
         with self._ledger.write() as session:
-            told = scheduling.preempt(session, now=database_now(session), policy=self._policy)
+            now = database_now(session)
+            barred = barred_by(read_standing(session, rules=self._rules, now=now))
+            told = scheduling.preempt(session, now=now, policy=self._policy, barred=barred)
         for job_id in told:
             log.info("run.preempting", job_id=job_id)
             self._rings.job(job_id)
@@ -158,6 +169,18 @@ class Reaper:
         if job is not None and not self._rings.train_depth():
             self._rings.train()
 
+    def _note_forecasts(self, now: float) -> None:
+        """Foretell the starts of jobs that were queued lately, for the record of how wrong forecasts are."""
+        if now - self._foretold_at < FORETELL_EVERY_SECONDS:
+            return
+        with self._ledger.read() as session:
+            is_lacking = has_unnoted(session)
+        if is_lacking:
+            self._foretold_at = now
+            sharing = Sharing(self._policy, self._rules, self._lease_seconds)
+            with self._ledger.write() as session:
+                note_starts(session, sharing=sharing, now=self._clock())
+
     def clean(self) -> None:
         """Drop what has had its time: expired files, old keys and worker rows, debris in storage. Safe to run at any moment."""
         now = self._clock()
@@ -165,6 +188,7 @@ class Reaper:
             files.expire_files(session, now=now)
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(hours=IDEMPOTENCY_HOURS)))
             workers.forget_stopped(session, before=now - timedelta(days=WORKER_ROWS_DAYS))
+            forget_speeds(session, now=now)
             forget_use(session, before=now - timedelta(days=USE_DAYS))
         self._clean_storage(now)
 

@@ -37,7 +37,8 @@ def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, 
             job, _ = claims.hold(session, run.id, run.fence)
             if written is not None:
                 files.record_file(session, project_id=job.project_id, file_id=file_id, filename=result_name(job.id),
-                                  purpose=PURPOSE, bytes=written[0], sha256=written[1], storage_key=file_key(file_id), now=now)
+                                  purpose=PURPOSE, bytes=written[0], sha256=written[1], storage_key=file_key(file_id), now=now,
+                                  key_id=job.key_id)
             job = claims.settle(session, run.id, run.fence, outcome.kind, failure=outcome.failure, error=outcome.error,
                                 result_file_id=file_id if written is not None else None, policy=policy)
             dropped = checkpoints.prune(session, job, now=now)

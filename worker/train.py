@@ -21,6 +21,7 @@ from core.jobs import claims
 from core.jobs.claims import Claim
 from core.jobs.models import Job
 from core.logs import get_log
+from core.quotas.limits import Rules
 from core.scheduling.policy import Policy
 from core.settings import Settings
 from worker.app import WakeUps
@@ -82,7 +83,8 @@ def claim_next(ledger: Ledger, settings: Settings, who: Identity, found: list[Fo
         if not free:
             return None
         return claims.claim_next(session, worker_id=who.worker_id, host=who.host, devices=[device.id for device in free],
-                                 of=len(found), lease_seconds=settings.lease_seconds, policy=Policy.of(settings))
+                                 of=len(found), lease_seconds=settings.lease_seconds, policy=Policy.of(settings),
+                                 rules=Rules.of(settings))
 
 
 def mine(free: list[Device], found: list[FoundDevice]) -> list[Device]:

@@ -14,10 +14,12 @@ from api.deps import Parts, PartsDep, Tenant, TenantDep
 from api.downloads import stored_file
 from api.paging import After, Limit, ListObject, page_of
 from api.schemas.files import FileDeleted, FileObject, Purpose
-from api.uploads import Upload, receiving
+from api.uploads import FRAME_BYTES, Upload, receiving
 from core.errors import InvalidValue, NotFound, shown
 from core.files.service import delete_file, get_file, list_files, record_file
 from core.ids import new_id
+from core.quotas.limits import Rules
+from core.quotas.service import check_room, check_stored
 from core.storage.artifacts import file_key
 
 router = APIRouter(tags=["files"])
@@ -56,6 +58,7 @@ async def create_file(request: Request, tenant: TenantDep, parts: PartsDep) -> F
         parts.artifacts.require_space(more_bytes, settings.min_free_bytes)
 
     await run_in_threadpool(check_space, wanted)
+    await run_in_threadpool(_check_quota, tenant, parts, max(0, wanted - FRAME_BYTES))
     async with receiving(request, parts.artifacts.new_temporary, limit=settings.max_file_bytes, known_fields=FIELDS,
                          check_space=check_space) as upload:
         return await run_in_threadpool(_store, upload, tenant, parts)
@@ -112,13 +115,20 @@ def _store(upload: Upload, tenant: Tenant, parts: Parts) -> FileObject:
     parts.artifacts.publish(upload.temporary, key)
     try:
         with parts.ledger.write() as session:
+            check_stored(session, tenant.project_id, tenant.key_id, upload.bytes, rules=Rules.of(parts.settings))
             file = record_file(session, project_id=tenant.project_id, file_id=file_id, filename=upload.filename,
                                purpose=purpose, bytes=upload.bytes, sha256=upload.sha256, storage_key=key, now=now,
-                               expires_at=expires_at)
+                               expires_at=expires_at, key_id=tenant.key_id)
         return FileObject.of(file)
     except Exception:
         parts.artifacts.delete(key)
         raise
+
+
+def _check_quota(tenant: Tenant, parts: Parts, announced_bytes: int) -> None:
+    """Refuse what cannot fit before it is read; what fits is checked again when it is stored."""
+    with parts.ledger.read() as session:
+        check_room(session, tenant.project_id, tenant.key_id, announced_bytes, rules=Rules.of(parts.settings))
 
 
 def _purpose(fields: dict[str, str]) -> str:

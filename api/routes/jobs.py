@@ -22,6 +22,7 @@ from core.jobs.service import find_twin, get_job, list_jobs, list_runs, spec_jso
 from core.jobs.service import pause as pause_job
 from core.jobs.service import resume as resume_job
 from core.projects.repository import lock_project
+from core.quotas.limits import Rules
 from core.specs.job import JobSpec
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"], route_class=JsonRoute)
@@ -51,7 +52,7 @@ def create(
         if is_retry:
             lock_project(session, tenant.project_id)
             twin = find_twin(session, tenant.project_id, spec, now=now)
-        job = twin or submit(session, tenant.project_id, spec, now=now, max_unfinished=parts.settings.max_queued_jobs,
+        job = twin or submit(session, tenant.project_id, spec, now=now, rules=Rules.of(parts.settings),
                              idempotency=repeated, key_id=tenant.key_id)
         told = JobObject.of(job, tenant.organization_id)
     parts.wake_workers("upkeep")

@@ -4,7 +4,7 @@
 
 Starts a whole server (`headrace serve`) on loopback in a folder of its own, with the built-in tiny model, one train worker and
 short samples and evaluations in each job, so that moments fall into every phase. From the claim of a run a random time of up
-to nine seconds passes; then the job is cancelled, or paused, or its worker gets TERM. Clocks start with the request (or the
+to six seconds passes; then the job is cancelled, or paused, or its worker gets TERM. Clocks start with the request (or the
 signal).
 
 Paused jobs are resumed and paused again until they are done; each must end in the bytes of a twin that nobody disturbed.
@@ -34,7 +34,7 @@ from bench.submit.run import _commit, _machine, a_server
 HERE = Path(__file__).resolve().parent
 JOBS = "/fine_tuning/jobs"
 FINISHED = ("succeeded", "failed", "cancelled")
-SPAN_SECONDS = 9.0
+SPAN_SECONDS = 6.0
 """Moments are spread over so long after a claim: the load of the child, its samples, its first hundreds of steps."""
 LIMIT_SECONDS = 5.0
 PATIENCE_SECONDS = 120.0
@@ -60,12 +60,13 @@ def main() -> None:
     print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, a_server(Path(folder)) as client:
         bench = Bench(client, chance)
-        cancels = [bench.cancel(number) for number in range(asked.cancels)]
+        rows = _rows("cancel", [bench.cancel(number) for number in range(asked.cancels)])
         pauses, differing, jobs = bench.pauses(asked.pauses)
+        rows += [*_rows("pause", pauses),
+                 _row("adapters_differing", f"{len(pauses)} pauses over {jobs} jobs", differing, "jobs", jobs)]
         terms = bench.terms(asked.terms)
-    rows = [row for name, stops in (("cancel", cancels), ("pause", pauses), ("term", terms)) for row in _rows(name, stops)]
-    rows += [_row("adapters_differing", f"{len(pauses)} pauses over {jobs} jobs", differing, "jobs", jobs),
-             _row("attempts_counted_as_failed", f"{len(terms)} workers ended by TERM", bench.failed, "attempts", len(terms))]
+        rows += [*_rows("term", terms), _row("attempts_counted_as_failed", f"{len(terms)} workers ended by TERM", bench.failed,
+                                             "attempts", len(terms))]
     command = f"python -m bench.stops.run --cancels {asked.cancels} --pauses {asked.pauses} --terms {asked.terms} " \
               f"--seed {asked.seed}"
     told = {"commit": _commit(), "machine": _machine(), "command": command, "seed": asked.seed}
@@ -105,7 +106,7 @@ class Bench:
 
     def terms(self, count: int) -> list[Stopped]:
         """End the train worker by TERM at random moments of one long job, which is handed back each time."""
-        job_id = self._submit(epochs=100) if count else ""
+        job_id = self._submit(epochs=50) if count else ""
         stops = []
         for number in range(count):
             print(f"term {number} of {count}", flush=True)

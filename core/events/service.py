@@ -18,6 +18,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from core.db.paging import Page, cut
 from core.errors import InvalidValue, shown
 from core.events.models import Event
+from core.forecast.record import note_finish
 from core.jobs.estimate import advance
 from core.jobs.models import Job
 from core.jobs.repository import lock_job
@@ -67,7 +68,9 @@ def append_metrics(session: Session, job: Job, rows: list[dict[str, Any]], *, no
         return 0
     first = _take_numbers(session, job, len(new))
     session.execute(insert(Event), [_metrics(job.id, first + i, row, now) for i, row in enumerate(new)])
+    before = job.step
     advance(job, new, now=now)
+    note_finish(session, job, step_before=before, now=now)
     session.flush()
     return len(new)
 

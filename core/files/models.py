@@ -18,6 +18,8 @@ class StoredFile(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    key_id: Mapped[str | None]
+    """The API key that it was uploaded with; None where that is not known."""
     filename: Mapped[str]
     purpose: Mapped[str]
     bytes: Mapped[int]

@@ -22,10 +22,10 @@ from core.files.repository import find_file, get_file, jobs_that_need, lock_file
 
 
 def record_file(session: Session, *, project_id: str, file_id: str, filename: str, purpose: str, bytes: int, sha256: str,
-                storage_key: str, now: datetime, expires_at: datetime | None = None) -> StoredFile:
+                storage_key: str, now: datetime, expires_at: datetime | None = None, key_id: str | None = None) -> StoredFile:
     """Add the row of a file whose bytes already lie, whole and fsynced, under `storage_key`."""
     file = StoredFile(id=file_id, project_id=project_id, filename=filename, purpose=purpose, bytes=bytes, sha256=sha256,
-                      storage_key=storage_key, created_at=now, expires_at=expires_at)
+                      storage_key=storage_key, created_at=now, expires_at=expires_at, key_id=key_id)
     session.add(file)
     session.flush()
     return file

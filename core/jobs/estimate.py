@@ -2,12 +2,15 @@
 
 Rates are exponential averages over steps of tokens and of seconds apart, and their quotient is shown, so a slow step counts
 by its time. The first steps of a run, which load and compile, fade within some tens of steps.
+
+A step's seconds leave out what comes between steps: evaluations, saving. They come in lumps, so they are not averaged but
+summed over the run: its `Pace` says by how much the clock ran ahead of the steps, and the time left is stretched by that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +19,9 @@ from core.jobs.sources import named_sources
 
 WEIGHT = 0.1
 """Share of the newest step in an average."""
+LEAST_PACED_SECONDS = 2.0
+"""A run of fewer seconds tells nothing of what comes between its steps."""
+MOST_STRETCH = 20.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,42 @@ class Rates:
         return self.seconds * max(0, steps_left) if self.seconds > 0 else None
 
 
+@dataclass(frozen=True)
+class Pace:
+    """One run as the clock saw it, from the start of its first step."""
+
+    run_id: str | None
+    began_at: float
+    """Unix seconds."""
+    ended_at: float
+    """When its newest step was reported."""
+    steps: int = 0
+    tokens: int = 0
+    step_seconds: float = 0.0
+    """Sum over its steps."""
+
+    @classmethod
+    def of(cls, progress: Mapping[str, Any] | None) -> Pace | None:
+        told = (progress or {}).get("pace")
+        return cls(**told) if told else None
+
+    def with_steps(self, rows: Sequence[dict[str, Any]], *, now: datetime) -> Pace:
+        seconds, tokens = _sum(rows, "step_seconds"), int(_sum(rows, "tokens"))
+        return replace(self, ended_at=now.timestamp(), steps=self.steps + len(rows), tokens=self.tokens + tokens,
+                       step_seconds=self.step_seconds + seconds)
+
+    @property
+    def seconds(self) -> float:
+        return self.ended_at - self.began_at
+
+    @property
+    def stretch(self) -> float:
+        """How much longer the run took than its steps alone."""
+        if self.step_seconds < LEAST_PACED_SECONDS:
+            return 1.0
+        return min(MOST_STRETCH, max(1.0, self.seconds / self.step_seconds))
+
+
 def advance(job: Job, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
     """Move a job's step, tokens and progress by the figures of steps that are new to it."""
     before = job.progress or {}
@@ -50,15 +92,32 @@ def advance(job: Job, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
     for row in rows:
         rates = rates.with_step(seconds=row.get("step_seconds") or 0.0, tokens=row.get("tokens") or 0,
                                 waited_seconds=row.get("data_wait_seconds") or 0.0)
+    pace = _paced(job, rows, now=now)
     newest = max(rows, key=lambda row: row["step"])
     job.step = max(job.step, newest["step"])
     job.processed_tokens += sum(row.get("tokens") or 0 for row in rows)
     job.failed_attempts = 0
-    job.progress = {**before, **_shown(job, rates, newest, now=now), "rates": vars(rates)}
+    job.progress = {**before, **_shown(job, rates, pace, newest, now=now), "rates": vars(rates), "pace": vars(pace)}
 
 
-def _shown(job: Job, rates: Rates, newest: dict[str, Any], *, now: datetime) -> dict[str, Any]:
+def seconds_left(job: Job) -> float | None:
+    """Training time that a job still needs, by its own steps so far; None before its first step."""
+    rates, pace = Rates(**(job.progress or {}).get("rates", {})), Pace.of(job.progress)
     eta = rates.eta_seconds(job.total_steps - job.step) if job.total_steps is not None else None
+    return eta * pace.stretch if eta is not None and pace is not None else eta
+
+
+def _paced(job: Job, rows: Sequence[dict[str, Any]], *, now: datetime) -> Pace:
+    """The run's pace with these steps; a new run's begins with them."""
+    known = Pace.of(job.progress)
+    if known is None or known.run_id != job.run_id:
+        known = Pace(job.run_id, now.timestamp() - _sum(rows, "step_seconds"), now.timestamp())
+    return known.with_steps(rows, now=now)
+
+
+def _shown(job: Job, rates: Rates, pace: Pace, newest: dict[str, Any], *, now: datetime) -> dict[str, Any]:
+    eta = rates.eta_seconds(job.total_steps - job.step) if job.total_steps is not None else None
+    eta = eta * pace.stretch if eta is not None else None
     finish = now + timedelta(seconds=eta) if eta is not None else None
     return {
         "step": job.step,
@@ -84,6 +143,10 @@ def _sources(job: Job, newest: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"source": name, "drawn": count, "rows": size, "epochs": count / size if size else None,
              "skipped_rows": skipped.get(name, 0)}
             for name, count, size in ((name, count, rows.get(name)) for name, count in drawn.items())]
+
+
+def _sum(rows: Sequence[dict[str, Any]], name: str) -> float:
+    return sum(row.get(name) or 0 for row in rows)
 
 
 def _mix(old: float, new: float) -> float:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import IllegalMove, NotFound, shown
 from core.events.service import append_message
+from core.forecast.record import note_move
 from core.jobs.models import Job
 from core.jobs.repository import lock_job
 from core.jobs.states import FINISHED, State, sources_of
@@ -23,7 +24,8 @@ def move(session: Session, job_id: str, to: State, *, code: str, message: str, n
          data: dict[str, Any] | None = None, **changes: Any) -> Job:
     """Move a job, with further changes of its row, and log it; raise IllegalMove, with the present state, for a forbidden one.
 
-    A move to a finished state sets `finished_at`, and its message is the last entry of the log."""
+    A move to a finished state sets `finished_at`, and its message is the last entry of the log. What was foretold of the
+    job is measured or dropped."""
     if to in FINISHED:
         changes.setdefault("finished_at", now)
     session.flush()
@@ -34,6 +36,7 @@ def move(session: Session, job_id: str, to: State, *, code: str, message: str, n
         raise NotFound(f"no fine-tuning job {shown(job_id)}")
     if moved is None:
         raise illegal(job, to)
+    note_move(session, job.id, to, now=now)
     append_message(session, job, code=code, message=message, level=level, data=data, now=now)
     return job
 

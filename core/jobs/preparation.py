@@ -6,7 +6,7 @@ with words that name the file, the lines and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -96,7 +96,17 @@ def plan(job: Job, versions: dict[str, DatasetVersion], *, log: Sequence[Mixture
     if not 0 < counted.total_steps <= MAX_STEPS:
         raise DataError(f"the plan has {counted.total_steps:,} steps; at most {MAX_STEPS:,} can be run; ask for fewer epochs "
                         "or a larger batch_size", code="invalid_value", param="hyperparameters.n_epochs")
-    return {**resolved, "total_steps": counted.total_steps, "epoch_ends": list(counted.epoch_ends)}
+    return {**resolved, "row_bytes": row_bytes(job, versions), "total_steps": counted.total_steps,
+            "epoch_ends": list(counted.epoch_ends)}
+
+
+def row_bytes(job: Job, versions: Mapping[str, DatasetVersion]) -> float | None:
+    """Mean bytes of the stored rows that the job trains on, from the reports of their indexes; None where one does not tell."""
+    means = [((versions[entry["version_id"]].report or {}).get("lengths") or {}).get("mean") for entry in job.sources]
+    rows = [entry["rows"] for entry in job.sources]
+    if not sum(rows) or not all(means):
+        return None
+    return sum(mean * count for mean, count in zip(means, rows, strict=True)) / sum(rows)
 
 
 def _check_schedule(log: Sequence[MixtureEntry], counted: StreamPlan) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound, shown
@@ -31,11 +31,6 @@ def lock_run(session: Session, run_id: str) -> Run | None:
     """Read a run as it stands now and hold its row; the job's row is locked before, never after."""
     query = select(Run).where(Run.id == run_id).with_for_update().execution_options(populate_existing=True)
     return session.scalar(query)
-
-
-def count_unfinished(session: Session, project_id: str) -> int:
-    query = select(func.count()).select_from(Job).where(Job.project_id == project_id, Job.state.in_(UNFINISHED))
-    return session.scalar(query) or 0
 
 
 def runs_of(session: Session, job_id: str) -> list[Run]:

@@ -17,17 +17,19 @@ from core.chores import service as chores
 from core.datasets import service as datasets
 from core.datasets.models import DatasetVersion
 from core.db.paging import Page, read_page
-from core.errors import InvalidValue, LimitReached, shown
+from core.errors import InvalidValue, shown
 from core.events.service import append_message
 from core.files.repository import get_file
 from core.ids import new_id
 from core.jobs.models import IdempotencyKey, Job, Run
-from core.jobs.repository import count_unfinished, get_job, runs_of
+from core.jobs.repository import get_job, runs_of
 from core.jobs.states import HELD
 from core.jobs.stops import cancel, pause, resume
 from core.models.service import resolve_base
 from core.projects.repository import lock_project
 from core.projects.service import check_priority
+from core.quotas.limits import Rules
+from core.quotas.service import check_submit
 from core.specs.job import SPEC_VERSION, JobSpec
 from core.steering.schedule import plan_mixture
 
@@ -38,17 +40,17 @@ TWIN_WINDOW = timedelta(minutes=1)
 SEED_BELOW = 2**31
 
 
-def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, max_unfinished: int,
+def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, rules: Rules,
            idempotency: tuple[str, str] | None = None, key_id: str | None = None) -> Job:
     """Take a job in, in state validating_files. `idempotency` is the client's key and the digest of its request, `key_id` the
     API key that asks.
 
-    Raises NotFound or InvalidValue for what the spec names and is not there, LimitReached for too many unfinished jobs."""
+    Raises NotFound or InvalidValue for what the spec names and is not there, LimitReached where a quota is used up."""
     lock_project(session, project_id)
     repeated = _find_repeated(session, project_id, idempotency, now) if idempotency else None
     if repeated is not None:
         return repeated
-    _check_limit(session, project_id, max_unfinished)
+    check_submit(session, project_id, key_id, rules=rules, now=now)
     resolve_base(session, project_id, spec.model)
     check_priority(session, project_id, spec.priority or 0)
     job = _add_job(session, project_id, spec, key_id=key_id, now=now)
@@ -88,13 +90,6 @@ def list_runs(session: Session, job_id: str) -> list[Run]:
 
 def spec_json(spec: JobSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json")
-
-
-def _check_limit(session: Session, project_id: str, max_unfinished: int) -> None:
-    unfinished = count_unfinished(session, project_id)
-    if unfinished >= max_unfinished:
-        raise LimitReached(f"the project has {unfinished} unfinished jobs, and {max_unfinished} is the most it may have; "
-                           "wait for some to end or cancel them", code="too_many_jobs", retry_after_seconds=30.0)
 
 
 def _add_job(session: Session, project_id: str, spec: JobSpec, *, key_id: str | None, now: datetime) -> Job:

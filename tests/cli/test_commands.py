@@ -284,3 +284,44 @@ def test_a_wrong_setting_is_named_with_its_value(server: Server) -> None:
 
     assert done.returncode == 2
     assert "HEADRACE_PORT is 'many'" in done.stderr
+
+
+def test_quotas_are_set_shown_and_taken_back(server: Server) -> None:
+    succeeded(run(server, "keys", "create", "bounded", "--project", "bounded"))
+    quota = ("projects", "quota", "bounded")
+    told = json.loads(succeeded(run(server, *quota, "--running-jobs", "2", "--device-seconds", "1.5h", "--stored-bytes", "5GB",
+                                    "--queued-jobs", "none", "--json")))
+    assert {name: of["limit"] for name, of in told["quotas"].items()} == {
+        "running_jobs": 2, "queued_jobs": None, "device_seconds": 5400, "stored_bytes": 5_000_000_000}
+    assert "5,400" in succeeded(run(server, *quota))
+    succeeded(run(server, *quota, "--device-seconds", "default"))
+    assert "5,400" not in succeeded(run(server, *quota))
+    assert "bounded" in succeeded(run(server, "projects", "list"))
+    key = json.loads(succeeded(run(server, "keys", "quota", "bounded", "--running-jobs", "1", "--json")))
+    assert key["quotas"]["running_jobs"] == {"used": 0, "limit": 1}
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("projects", "quota", "nobody"), "no project 'nobody'"), (("keys", "quota", "nobody"), "no key in use is 'nobody'"),
+    (("projects", "quota", "default", "--running-jobs", "1.5"), "--running-jobs is '1.5'; a number, 'none'"),
+    (("projects", "quota", "default", "--stored-bytes", "5XB"), "units: B, kB, MB, GB, TB")])
+def test_quotas_that_cannot_be_set_are_refused_in_words(server: Server, arguments: tuple[str, ...], words: str) -> None:
+    done = run(server, *arguments)
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+
+
+def test_the_queue_the_workers_and_the_usage_are_shown(server: Server) -> None:
+    first, second = (succeeded(run(server, "submit", MILLER, "-m", "tiny", "--epochs", "50", "--seed", seed)).strip()
+                     for seed in ("11", "12"))
+    wait_for(lambda: json.loads(succeeded(run(server, "queue", "--json")))["data"][-1]["position"] == 1, 30, "not queued")
+    queue, workers = run(server, "queue"), succeeded(run(server, "workers"))
+    usage = json.loads(succeeded(run(server, "usage", "--json")))
+    for job in (second, first):
+        succeeded(run(server, "jobs", "cancel", job))
+
+    assert second in succeeded(queue)
+    assert "devices are free" in queue.stdout
+    assert "1 jobs wait and 1 run" in queue.stderr
+    assert first in workers
+    assert "cpu:0" in workers
+    assert usage[0]["quotas"]["queued_jobs"]["used"] == 1

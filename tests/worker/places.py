@@ -17,6 +17,7 @@ from core.jobs import service as jobs
 from core.jobs.claims import Claim
 from core.jobs.models import Job, Run
 from core.jobs.moves import move
+from core.quotas.limits import Rules
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
 from tests import factories
@@ -60,7 +61,7 @@ def a_planned_job(session: Session, place: Place, *, total_steps: int, **fields:
     dataset, _ = factories.a_dataset(session, project)
     job = factories.a_spec(datasets=[{"dataset": dataset.id}], seed=7, **fields)
 
-    row = jobs.submit(session, project.id, job, now=factories.next_moment(), max_unfinished=100)
+    row = jobs.submit(session, project.id, job, now=factories.next_moment(), rules=Rules())
     resolved = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0, "learning_rate": 2e-4, "max_length": 128,
                 "rows": 12, "validation_rows": 0, "total_steps": total_steps, "epoch_ends": [total_steps // 2, total_steps]}
     return move(session, row.id, "queued", code="job.queued", message="queued", now=factories.NOW, resolved=resolved,

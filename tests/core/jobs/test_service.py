@@ -11,6 +11,7 @@ from core.errors import HeadraceError, InvalidValue, LimitReached, NotFound
 from core.events.service import events_after
 from core.jobs import service as jobs
 from core.jobs.models import Job
+from core.quotas.limits import Limits, Rules
 from tests.factories import (
     NOW,
     a_base_model,
@@ -107,19 +108,20 @@ def test_unusable_versions_are_refused_with_their_place(ledger: Ledger):
     assert "line 1 is not JSON" in told[0].message
 
 
-def test_too_many_unfinished_jobs_are_refused_and_finished_ones_do_not_count(ledger: Ledger):
+def test_too_many_waiting_jobs_are_refused_and_finished_ones_do_not_count(ledger: Ledger):
     with ledger.write() as session:
         first = a_job(session)
         a_job(session)
-        with pytest.raises(LimitReached, match="2 unfinished jobs, and 2 is the most"):
-            a_job(session, max_unfinished=2)
-        a_job(session, a_project(session, "other"), max_unfinished=2)
+        rules = Rules(Limits(queued_jobs=2))
+        with pytest.raises(LimitReached, match="2 jobs that wait, and 2 is the most"):
+            a_job(session, rules=rules)
+        a_job(session, a_project(session, "other"), rules=rules)
         jobs.cancel(session, first.project_id, first.id, now=NOW)
-        a_job(session, max_unfinished=2)
+        a_job(session, rules=rules)
 
 
 def submit(session, project, spec, key="key-1", digest="digest-1", now=NOW) -> Job:
-    return jobs.submit(session, project.id, spec, now=now, max_unfinished=9, idempotency=(key, digest))
+    return jobs.submit(session, project.id, spec, now=now, rules=Rules(Limits(queued_jobs=9)), idempotency=(key, digest))
 
 
 def test_same_key_and_body_is_one_job_for_a_day(ledger: Ledger):

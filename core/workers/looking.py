@@ -1,0 +1,51 @@
+"""Workers as people look at them: alive or silent, what they supervise, what their host computes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.devices.models import Device
+from core.jobs.models import Job, Run
+from core.workers.models import Worker
+
+SILENT_SECONDS = 3600.0
+"""A worker that was silent for longer is not told of any more."""
+
+
+@dataclass(frozen=True)
+class SeenDevice:
+    device: Device
+    job_id: str | None
+    project_id: str | None
+
+
+@dataclass(frozen=True)
+class SeenWorker:
+    worker: Worker
+    is_alive: bool
+    """It renewed its row within a lease."""
+    job_id: str | None
+    project_id: str | None
+    """Of the job that it supervises."""
+    devices: Sequence[SeenDevice]
+
+
+def seen_workers(session: Session, *, alive_seconds: float, now: datetime) -> list[SeenWorker]:
+    """Workers that have not stopped, by host and age."""
+    query = select(Worker).where(Worker.stopped_at.is_(None), Worker.seen_at >= now - timedelta(seconds=SILENT_SECONDS))
+    runs = session.execute(select(Run.id, Run.worker_id, Job.id, Job.project_id).join(Job, Job.run_id == Run.id)
+                           .where(Run.state == "holding")).all()
+    by_run = {run_id: (job_id, project_id) for run_id, _, job_id, project_id in runs}
+    by_worker = {worker_id: (job_id, project_id) for _, worker_id, job_id, project_id in runs}
+    devices: dict[str, list[SeenDevice]] = {}
+    for device in session.scalars(select(Device).order_by(Device.kind, Device.ordinal)):
+        devices.setdefault(device.host, []).append(SeenDevice(device, *by_run.get(device.run_id or "", (None, None))))
+    since = now - timedelta(seconds=alive_seconds)
+    return [SeenWorker(worker, worker.seen_at >= since, *by_worker.get(worker.id, (None, None)),
+                       devices.get(worker.host, []) if worker.queue == "train" else [])
+            for worker in session.scalars(query.order_by(Worker.host, Worker.started_at, Worker.id))]
