@@ -128,7 +128,7 @@ def test_an_immense_text_is_split_into_few_examples_and_the_rest_is_counted_as_c
 
 
 @settings(max_examples=60, deadline=None)
-@given(words=st.integers(1, 120), max_length=st.integers(8, 40), prompt=st.integers(0, 60), bos=st.booleans())
+@given(words=st.integers(1, 60), max_length=st.integers(8, 40), prompt=st.integers(0, 20), bos=st.booleans())
 def test_each_trained_token_of_a_split_text_is_trained_on_once(words: int, max_length: int, prompt: int, bos: bool) -> None:
     row = {"prompt": "ask " * prompt, "completion": " ".join(f"w{k}" for k in range(words))}
     found = fitted(row, "split", max_length, row_format="prompt_completion", bos=bos)
