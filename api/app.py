@@ -11,9 +11,25 @@ from fastapi import FastAPI
 from api.auth import KeyCheck
 from api.deps import Parts, Rings
 from api.errors import install_handlers
+from api.estimating import Lengths
 from api.gate import Gate
 from api.looks import Looks
-from api.routes import checkpoints, datasets, events, files, health, jobs, mixture, models, places, queue, steps, usage, workers
+from api.routes import (
+    checkpoints,
+    datasets,
+    estimates,
+    events,
+    files,
+    health,
+    jobs,
+    mixture,
+    models,
+    places,
+    queue,
+    steps,
+    usage,
+    workers,
+)
 from api.schemas.errors import ErrorBody
 from api.sse import QUIET_SECONDS, Places
 from api.stopping import Stop
@@ -49,7 +65,7 @@ def create_app(
     """Build the application. Without the rings and the bell all works, at the pace of the others' own looks."""
     parts = Parts(
         settings=settings, ledger=ledger, artifacts=artifacts, clock=clock, wake_workers=wake_workers,
-        wake_listeners=wake_listeners, watch=Watch(ledger, listen), looks=Looks(ledger),
+        wake_listeners=wake_listeners, watch=Watch(ledger, listen), looks=Looks(ledger), lengths=Lengths(artifacts),
         stop=stop or Stop(), places=Places(settings.max_streams),
         is_bell_heard=is_bell_heard, quiet_seconds=quiet_seconds,
     )
@@ -57,7 +73,8 @@ def create_app(
                   redirect_slashes=False, responses=ERRORS, lifespan=_life)
     app.state.parts = parts
     app.include_router(health.router)
-    for routes in (files, jobs, events, checkpoints, mixture, steps, models, datasets, places, queue, workers, usage):
+    for routes in (files, estimates, jobs, events, checkpoints, mixture, steps, models, datasets, places, queue, workers,
+                   usage):
         app.include_router(routes.router, prefix="/v1")
     install_handlers(app)
     app.add_middleware(Gate, keys=KeyCheck(ledger, clock), limit_for=_limits(settings))

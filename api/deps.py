@@ -9,6 +9,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from api.estimating import Lengths
 from api.looks import Looks
 from api.sse import Places
 from api.stopping import Stop
@@ -41,6 +42,7 @@ class Parts:
     """By the job's id."""
     watch: Watch
     looks: Looks
+    lengths: Lengths
     stop: Stop
     places: Places
     is_bell_heard: Callable[[], bool]

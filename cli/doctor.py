@@ -18,16 +18,20 @@ import typer
 from cli.errors import JOB_FAILED
 from cli.home import Home, home_holder, require_home, settings_for
 from cli.output import Json, out, print_json, size
+from core.clock import system_clock
 from core.data.spec import Place
 from core.db.migrate import require_current
-from core.db.session import Ledger
+from core.db.session import Ledger, database_now
 from core.devices.discovery import find_devices
 from core.errors import HeadraceError
 from core.places import places_of
 from core.settings import Settings
 from core.signals.server import find_binary
 from core.storage.opening import open_artifacts
+from core.workers import service as workers
 
+CLOCK_SECONDS = 5.0
+"""Clocks that are further apart are told; leases hold nevertheless."""
 Verdict = Literal["ok", "note", "fault"]
 TRAINING = ("torch", "transformers", "peft")
 MARKS = {"ok": "[green]✓[/green]", "note": "[yellow]![/yellow]", "fault": "[red]✗[/red]"}
@@ -41,7 +45,7 @@ class Finding:
 
 
 def doctor(home: Home = None, as_json: Json = False) -> None:
-    """Look at Python, home, database, Redis, disk, places and devices. Exit code 1 when something must be mended."""
+    """Look at what a server needs on this machine. Exit code 1 when something must be mended."""
     findings = examine(settings_for(home))
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -55,8 +59,8 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 def examine(settings: Settings) -> list[Finding]:
     """Look at one thing after another; one that cannot be looked at is itself a finding."""
     looks: dict[str, Callable[[Settings], Finding]] = {
-        "python": _python, "home": _home, "database": _database, "redis": _redis, "disk": _disk, "storage": _storage,
-        "places": _places, "device": _device, "training": _training,
+        "python": _python, "home": _home, "database": _database, "clock": _clock, "redis": _redis, "workers": _workers,
+        "disk": _disk, "storage": _storage, "places": _places, "device": _device, "training": _training,
     }
     findings = []
     for about, look in looks.items():
@@ -92,6 +96,46 @@ def _database(settings: Settings) -> Finding:
         return Finding("database", "ok", f"{ledger.engine.dialect.name}, schema as this release needs it")
     finally:
         ledger.close()
+
+
+def _clock(settings: Settings) -> Finding:
+    """Leases go by the database's clock; files' times and log lines by this machine's."""
+    if not settings.database_url:
+        return Finding("clock", "ok", "the database is on this machine and goes by its clock")
+    ledger = Ledger(settings.sql_url, pool_size=1)
+    try:
+        with ledger.read() as session:
+            apart = (database_now(session) - system_clock()).total_seconds()
+    finally:
+        ledger.close()
+    return clock_finding(apart)
+
+
+def clock_finding(apart_seconds: float) -> Finding:
+    """Judge how far the database's clock is before this machine's."""
+    if abs(apart_seconds) <= CLOCK_SECONDS:
+        return Finding("clock", "ok", f"{abs(apart_seconds):.1f} s apart from the database's")
+    which = "behind" if apart_seconds > 0 else "before"
+    return Finding("clock", "fault", f"this machine's clock is {abs(apart_seconds):.0f} s {which} the database's; let both "
+                                     "follow a time server (chrony or systemd-timesyncd)")
+
+
+def _workers(settings: Settings) -> Finding:
+    """Who renews its row; a server that is not running has nobody, which is no fault."""
+    if not settings.database_url:
+        require_home(settings)
+    ledger = Ledger(settings.sql_url, pool_size=1)
+    try:
+        with ledger.read() as session:
+            alive = workers.alive(session, 2 * settings.lease_seconds)
+    finally:
+        ledger.close()
+    told = {queue: sum(worker.queue == queue for worker in alive) for queue in ("train", "upkeep")}
+    missing = [queue for queue, count in told.items() if not count]
+    if missing:
+        return Finding("workers", "note", f"no {' and no '.join(missing)} worker is alive; `headrace serve` starts them, "
+                                          "`headrace worker` one alone")
+    return Finding("workers", "ok", ", ".join(f"{count} {queue}" for queue, count in told.items()) + " alive")
 
 
 def _redis(settings: Settings) -> Finding:

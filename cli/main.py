@@ -16,6 +16,7 @@ from cli import datasets, files, jobs, keys, models, projects, queue, serve
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.errors import REFUSED, ServerAway
+from cli.estimate import estimate
 from cli.output import err
 from cli.submit import submit
 from cli.watch import watch
@@ -56,6 +57,7 @@ app.add_typer(keys.app, name="keys", rich_help_panel=SERVER)
 app.add_typer(projects.app, name="projects", rich_help_panel=SERVER)
 app.add_typer(models.app, name="models", rich_help_panel=SERVER)
 app.command("submit", rich_help_panel=CLIENT)(submit)
+app.command("estimate", rich_help_panel=CLIENT)(estimate)
 app.command("watch", rich_help_panel=CLIENT)(watch)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=CLIENT)
 app.command("logs", rich_help_panel=CLIENT)(jobs.logs)

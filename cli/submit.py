@@ -108,10 +108,10 @@ def submit(
         method={"type": "supervised", "supervised": {"hyperparameters": hyperparameters}} if hyperparameters else None,
         lora=given(r=lora_r) or None, options=options or None)
     body = reduce(laid_over, map(assigned, field or []), laid_over(read_spec(spec), said))
-    _check(body, file=file, dataset=dataset)
+    check(body, file=file, dataset=dataset)
     with open_client() as client:
         client.get(f"/models/{segment(body['model'])}")  # an unknown model is told before a file is uploaded
-        named = given(training_file=_file_id(client, file), validation_file=_file_id(client, validation),
+        named = given(training_file=file_id(client, file), validation_file=file_id(client, validation),
                       datasets=[weighted(client, text) for text in dataset] if dataset else None)
         job = client.post("/fine_tuning/jobs", {**body, **named})
         if not watch:
@@ -122,7 +122,7 @@ def submit(
         raise typer.Exit(follow(client, job["id"], as_json=as_json))
 
 
-def _check(body: dict[str, Any], *, file: str | None, dataset: list[str] | None) -> None:
+def check(body: dict[str, Any], *, file: str | None, dataset: list[str] | None) -> None:
     """Refuse what the server would, before anything is uploaded."""
     is_named_in_body = "training_file" in body or "datasets" in body
     if (file is not None) + bool(dataset) + is_named_in_body != 1:
@@ -131,7 +131,7 @@ def _check(body: dict[str, Any], *, file: str | None, dataset: list[str] | None)
         raise CommandRefused("--model is missing; name a base model, such as --model smollm2-135m-instruct")
 
 
-def _file_id(client: Client, file: str | None) -> str | None:
+def file_id(client: Client, file: str | None) -> str | None:
     """The id of a file, which is uploaded unless it is one already."""
     if file is None or (file.startswith("file-") and not Path(file).exists()):
         return file

@@ -85,9 +85,11 @@ def _train(settings: Settings, ledger: Ledger, bell: Bell, stop: threading.Event
 def _upkeep(settings: Settings, ledger: Ledger, bell: Bell, rings: Queue, slots: int, stop: threading.Event,
             heard: threading.Event) -> None:
     from worker.app import WakeUps
+    from worker.cleaning import rounds_of
     from worker.kinds import KINDS
     from worker.presence import Identity, Presence
     from worker.reaper import Reaper, Rings
+    from worker.rounds import Rounds
     from worker.upkeep import Desk, Slots
 
     who = Identity.fresh("upkeep")
@@ -98,8 +100,9 @@ def _upkeep(settings: Settings, ledger: Ledger, bell: Bell, rings: Queue, slots:
         Presence(ledger, who, lease_seconds=settings.lease_seconds, stop=stop),
         WakeUps(settings.bell_url, "upkeep", heard=heard, node=who.worker_id),
         Slots(desk, KINDS, holder=who.worker_id, count=slots, heard=heard),
-        Reaper(ledger, artifacts, reaping, holder=who.worker_id, lease_seconds=settings.lease_seconds, clock=system_clock,
-               policy=Policy.of(settings), rules=Rules.of(settings)),
+        Reaper(ledger, reaping, holder=who.worker_id, lease_seconds=settings.lease_seconds, policy=Policy.of(settings),
+               rules=Rules.of(settings)),
+        Rounds(ledger, rounds_of(ledger, artifacts, system_clock), holder=who.worker_id, lease_seconds=settings.lease_seconds),
     ):
         stop.wait()
 

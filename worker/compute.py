@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import orjson
 from sqlalchemy.orm import Session
 
 from core.devices.discovery import Capability, capability_of, cpu_multiplies_bf16
 from core.devices.models import Device
-from core.jobs.memory import ModelShape, micro_batch_tokens
+from core.estimates.memory import CPU_MICRO_BATCH_TOKENS, Way, adapter_of, micro_batch_tokens
+from core.estimates.models import shape_of
+from core.estimates.shape import ModelShape
 from core.jobs.models import Job
 from core.jobs.repository import runs_of
 from core.jobs.stream_spec import options_of, spec_of
-from core.models.folders import known_folder
 from core.models.service import resolve_base
 from core.settings import Settings
 from core.specs.job import Lora, TrainingOptions
@@ -29,8 +29,6 @@ from worker.precision import Dtype, can_multiply, choose
 from worker.ranks import own_threads
 
 SPEC_NAME = "spec.json"
-CPU_MICRO_BATCH_TOKENS = 512
-"""On a CPU small packs cost no speed and spare memory."""
 CUDA_MICRO_BATCH_TOKENS = 8192
 """Where the model's shape is not known."""
 
@@ -54,23 +52,25 @@ class Compute:
 def compute_for(session: Session, job: Job, devices: Sequence[Device], *, settings: Settings, artifacts: Artifacts) -> Compute:
     """Choose for a job and the devices that its run holds; raises RunRejected when they lack what the job asks for."""
     base = resolve_base(session, job.project_id, job.model).base
-    shape = shape_of(known_folder(base, artifacts), (base.facts or {}).get("parameters"))
-    lora = spec_of(job).lora or Lora()
-    return as_before(session, job, compute_of(devices, settings, options_of(job), shape=shape, r=lora.r), devices, artifacts)
+    chosen = compute_of(devices, settings, options_of(job), shape=shape_of(base), lora=spec_of(job).lora or Lora())
+    return as_before(session, job, chosen, devices, artifacts)
 
 
 def compute_of(devices: Sequence[Device], settings: Settings, options: TrainingOptions, *, shape: ModelShape | None = None,
-               r: int = 16, has_bf16: bool | None = None) -> Compute:
+               lora: Lora | None = None, has_bf16: bool | None = None) -> Compute:
     """Choose from the devices alone: one rank for each of them. `has_bf16` tells what the CPU multiplies; it is asked."""
     ranks = max(1, len(devices))
     threads = own_threads(settings.threads or len(os.sched_getaffinity(0)), ranks)
     gpus = [d for d in devices if d.kind == "cuda"]
+    asked = None if options.micro_batch_tokens == "auto" else options.micro_batch_tokens
     chosen = choose(options.precision, _abilities(gpus), has_bf16=cpu_multiplies_bf16() if has_bf16 is None else has_bf16)
     told = chosen.sentence() + (f"; {ranks} ranks share the rows of each step" if ranks > 1 else "")
     if not gpus:
-        return Compute("cpu", chosen.dtype, CPU_MICRO_BATCH_TOKENS, threads, None, ranks, told)
-    tokens = CUDA_MICRO_BATCH_TOKENS if shape is None else micro_batch_tokens(
-        shape, chosen.dtype, r=r, memory_bytes=min(gpu.memory_bytes for gpu in gpus))
+        return Compute("cpu", chosen.dtype, asked or CPU_MICRO_BATCH_TOKENS, threads, None, ranks, told)
+    tokens = asked or CUDA_MICRO_BATCH_TOKENS
+    if shape is not None and asked is None:
+        tokens = micro_batch_tokens(shape, adapter_of(shape, lora or Lora()), Way(chosen.dtype, is_cuda=True),
+                                    memory_bytes=min(gpu.memory_bytes for gpu in gpus))
     return Compute("cuda", chosen.dtype, tokens, threads, ",".join(str(gpu.ordinal) for gpu in gpus), ranks, told)
 
 
@@ -93,17 +93,8 @@ def as_before(session: Session, job: Job, compute: Compute, devices: Sequence[De
     return compute
 
 
-def shape_of(folder: str | None, parameters: int | None) -> ModelShape | None:
-    """The sizes of a base model; None where its folder does not tell them."""
-    try:
-        config = orjson.loads((Path(folder or "") / "config.json").read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return None
-    return ModelShape.from_config(config, parameters) if isinstance(config, dict) and parameters else None
-
-
 def _abilities(devices: Sequence[Device]) -> list[tuple[str, Capability | None]]:
     return [(d.name, capability_of(d.ordinal)) for d in devices if d.kind == "cuda"]
 
 
-__all__ = ["SPEC_NAME", "Compute", "as_before", "compute_for", "compute_of", "shape_of"]
+__all__ = ["SPEC_NAME", "Compute", "as_before", "compute_for", "compute_of"]

@@ -8,8 +8,6 @@ files alone: no tensor is read, and neither torch nor transformers is imported.
 from __future__ import annotations
 
 import hashlib
-import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import orjson
 
 from core.errors import ConfigurationError, shown
+from core.estimates.shape import ModelShape, read_header
 from core.storage.manifest import file_digest
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
@@ -24,7 +23,6 @@ CODE = (".py", ".pyc", ".so", ".sh")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 KEPT = ("config.json", "generation_config.json", "model.safetensors.index.json", *TOKENIZER_FILES)
 """Beside *.safetensors, all that a base model's folder needs."""
-HEADER_LIMIT_BYTES = 100 << 20
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class ModelFacts:
     digest: str
     """SHA-256 over the names and digests of the folder's files: the same content has the same digest anywhere."""
     bytes: int
+    shape: dict[str, Any]
+    """The sizes that memory depends on (`core.estimates.shape.ModelShape` as JSON)."""
 
 
 def check_model_folder(folder: Path) -> None:
@@ -60,17 +60,19 @@ def check_model_folder(folder: Path) -> None:
 def describe(folder: Path) -> ModelFacts:
     """Read the facts of a checked folder."""
     config = _read_object(folder / "config.json")
+    shape = _shape(folder, config)
     digest = hashlib.sha256()
     files = sorted(p for p in folder.iterdir() if p.is_file())
     for path in files:
         digest.update(f"{path.name}\0{file_digest(path)}\n".encode())
     return ModelFacts(
         architecture=_architecture(folder),
-        parameters=sum(_parameters(path) for path in sorted(folder.glob("*.safetensors"))),
+        parameters=shape.parameters,
         context_length=context_length(config),
         has_chat_template=has_chat_template(folder),
         digest=digest.hexdigest(),
         bytes=sum(p.stat().st_size for p in files),
+        shape=shape.to_json(),
     )
 
 
@@ -106,19 +108,15 @@ def _architecture(folder: Path) -> str:
     return named[0]
 
 
-def _parameters(path: Path) -> int:
-    """Count a safetensors file's numbers from its header: 8 bytes of length, then JSON."""
-    with open(path, "rb") as file:
-        head = file.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else HEADER_LIMIT_BYTES + 1
-        if length > HEADER_LIMIT_BYTES:
-            raise ConfigurationError(f"{path} does not start with a safetensors header; copy the file again")
+def _shape(folder: Path, config: dict[str, Any]) -> ModelShape:
+    tensors: dict[str, list[int]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
         try:
-            header = orjson.loads(file.read(length))
-        except orjson.JSONDecodeError as error:
-            raise ConfigurationError(f"{path} has a safetensors header that is no JSON ({error}); "
-                                     "copy the file again") from error
-    return sum(math.prod(told["shape"]) for name, told in header.items() if name != "__metadata__")
+            tensors |= read_header(path)
+        except ValueError as error:
+            raise ConfigurationError(f"{path} has no safetensors header that can be read ({error}); copy the file again"
+                                     ) from error
+    return ModelShape.from_config(config, 0).with_tensors(tensors)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

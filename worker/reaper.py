@@ -7,28 +7,19 @@ was away, begins to watch anew. So a clock that jumps, or an outage of everythin
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
 
-from sqlalchemy import delete, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import or_, select
 
-from core.checkpoints.freeing import free, left_behind
-from core.checkpoints.garbage import unnamed
-from core.clock import Clock
+from core.clock import Clock, system_clock
 from core.db.session import Ledger, database_now
-from core.files import service as files
-from core.forecast.speeds import forget_speeds
 from core.jobs import claims
-from core.jobs.models import IdempotencyKey, Job, Run
+from core.jobs.models import Job, Run
 from core.jobs.repository import holding_runs
 from core.logs import get_log
-from core.projects.usage import forget_use
 from core.queue.notes import has_unnoted, note_starts
 from core.queue.service import Sharing
 from core.quotas.claiming import barred_by
@@ -36,7 +27,6 @@ from core.quotas.limits import NO_RULES, Rules
 from core.quotas.standing import read_standing
 from core.scheduling import service as scheduling
 from core.scheduling.policy import DEFAULT, Policy
-from core.storage.artifacts import INCOMING, Artifacts
 from core.workers import service as workers
 from worker.away import is_away
 
@@ -46,14 +36,7 @@ ROLE = "reaper"
 TICK_SECONDS = 1.0
 GAP_SECONDS = 5.0
 """A longer time between two looks is a sleep: what was seen before it counts for nothing."""
-CLEAN_EVERY_SECONDS = 600.0
 FORETELL_EVERY_SECONDS = 2.0
-FIRST_CLEAN_SECONDS = 60.0
-INCOMING_SECONDS = 24 * 3600.0
-WORKER_ROWS_DAYS = 7
-IDEMPOTENCY_HOURS = 24
-USE_DAYS = 400
-"""Longer than any period of a quota."""
 
 
 class Watch:
@@ -90,12 +73,11 @@ class Rings:
 class Reaper:
     """A thread that reaps while it holds the role."""
 
-    def __init__(self, ledger: Ledger, artifacts: Artifacts, rings: Rings, *, holder: str, lease_seconds: float,
-                 clock: Clock, policy: Policy = DEFAULT, rules: Rules = NO_RULES) -> None:
-        self._ledger, self._artifacts, self._rings = ledger, artifacts, rings
+    def __init__(self, ledger: Ledger, rings: Rings, *, holder: str, lease_seconds: float, clock: Clock = system_clock,
+                 policy: Policy = DEFAULT, rules: Rules = NO_RULES) -> None:
+        self._ledger, self._rings = ledger, rings
         self._holder, self._lease_seconds, self._clock, self._policy, self._rules = holder, lease_seconds, clock, policy, rules
         self._watch = Watch(lease_seconds)
-        self._cleaned_at = time.monotonic() - CLEAN_EVERY_SECONDS + FIRST_CLEAN_SECONDS
         self._foretold_at = time.monotonic() - FORETELL_EVERY_SECONDS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
@@ -131,9 +113,6 @@ class Reaper:
         self._make_room()
         self._ring_for_queued()
         self._note_forecasts(now)
-        if now - self._cleaned_at >= CLEAN_EVERY_SECONDS:
-            self._cleaned_at = now
-            self.clean()
         return None
 
     def _end_lapsed(self, now: float) -> None:
@@ -180,41 +159,3 @@ class Reaper:
             sharing = Sharing(self._policy, self._rules, self._lease_seconds)
             with self._ledger.write() as session:
                 note_starts(session, sharing=sharing, now=self._clock())
-
-    def clean(self) -> None:
-        """Drop what has had its time: expired files, old keys and worker rows, debris in storage. Safe to run at any moment."""
-        now = self._clock()
-        with self._ledger.write() as session:
-            files.expire_files(session, now=now)
-            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(hours=IDEMPOTENCY_HOURS)))
-            workers.forget_stopped(session, before=now - timedelta(days=WORKER_ROWS_DAYS))
-            forget_speeds(session, now=now)
-            forget_use(session, before=now - timedelta(days=USE_DAYS))
-        self._clean_storage(now)
-
-    def _clean_storage(self, now: datetime) -> None:
-        drop_old_incoming(self._artifacts.root / INCOMING, now)
-        self._artifacts.tidy()
-        with self._ledger.read() as session:
-            strange = strange_run_folders(session, self._artifacts.root, now)
-        for folder in strange:
-            log.info("storage.dropped", folder=str(folder.relative_to(self._artifacts.root)))
-            shutil.rmtree(folder, ignore_errors=True)
-        held = list(self._artifacts.iter_checkpoints())
-        with self._ledger.read() as session:
-            left = [*left_behind(session, now=now), *unnamed(session, held, now=now)]
-        free(self._ledger, self._artifacts, left)
-
-
-def drop_old_incoming(incoming: Path, now: datetime) -> None:
-    """Remove what was written aside and not touched for a day: its writer is gone."""
-    for entry in incoming.iterdir() if incoming.is_dir() else ():
-        if now.timestamp() - entry.stat().st_mtime > INCOMING_SECONDS:
-            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
-
-
-def strange_run_folders(session: Session, root: Path, now: datetime) -> list[Path]:
-    """Folders of runs that the ledger does not know, and that are a day old: nobody will ever ask for them."""
-    known = set(session.scalars(select(Run.folder_key)))
-    found = [f for f in root.glob("jobs/*/runs/*") if f.is_dir() and f.relative_to(root).as_posix() not in known]
-    return [f for f in found if now.timestamp() - f.stat().st_mtime > INCOMING_SECONDS]

@@ -27,7 +27,7 @@ class SkippedRow(TypedDict):
     reason: str
 
 
-Phase = Literal["loading", "waiting_for_data", "sampling", "training", "evaluating", "saving"]
+Phase = Literal["loading", "probing", "waiting_for_data", "sampling", "training", "evaluating", "saving"]
 CheckpointKind = Literal["listed", "recovery", "final"]
 FailureKind = Literal["user", "memory", "infrastructure"]
 
@@ -125,6 +125,23 @@ class MemoryRecovered(Line):
     """How many the step has now."""
     limit_tokens: int
     """Tokens of a micro-batch of several examples, at most, from now on."""
+
+
+@dataclass(frozen=True)
+class MemoryProbed(Line):
+    """The longest rows went through the model before the first step: how many tokens of them fit at once."""
+
+    kind = "memory_probed"
+    tokens: int
+    """Of the largest micro-batch that fitted."""
+    limit_tokens: int
+    """Tokens of a micro-batch of several examples, at most, from now on."""
+    asked_tokens: int
+    """The budget that was tried first."""
+    halvings: int
+    peak_bytes: int
+    room: str
+    """How the device's memory stands then, in words."""
 
 
 @dataclass(frozen=True)
@@ -280,8 +297,8 @@ class SteerCommitted(Line):
 
 
 REPORTS: dict[str, type[Line]] = {
-    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, DataWaiting, Warned, Sampled, Saved,
-                       SavingPaused, SavingResumed, Stopped, Finished, Failed, SteerProposed)
+    c.kind: c for c in (Started, PhaseChanged, Alive, StepDone, MemoryRecovered, MemoryProbed, DataWaiting, Warned, Sampled,
+                       Saved, SavingPaused, SavingResumed, Stopped, Finished, Failed, SteerProposed)
 }
 COMMANDS: dict[str, type[Line]] = {c.kind: c for c in (Given, Ping, Stop, Steer, SteerCommitted)}
 

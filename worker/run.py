@@ -13,16 +13,18 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.spec import Position, StreamSpec
+from core.data.packing import made_up_step
+from core.data.spec import MicroBatch, Position, StreamSpec
 from core.errors import ConfigurationError, DataError, HeadraceError, OutOfMemory, RequestError, RunRejected
 from core.specs.run import RunSpec
+from core.specs.versions import read_run_spec
 from worker.child import Child, open_child
 from worker.feed import Feed
 from worker.held_out import HeldOutRows, stream_after
@@ -50,7 +52,7 @@ def main(arguments: list[str]) -> int:
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        run(RunSpec.model_validate_json(Path(arguments[0]).read_bytes()), child)
+        run(read_run_spec(Path(arguments[0]).read_bytes()), child)
     except BaseException as error:
         traceback.print_exc()
         child.report(failure(error))
@@ -91,8 +93,9 @@ class _Ties:
 
 def where_it_stands(spec: RunSpec, stream: StreamSpec) -> State:
     if spec.resume_from is None:
-        return State(position=Position())
-    return read_state(Path(spec.resume_from), origin_of(spec, lambda: stream))
+        return State(position=Position(), limit_tokens=spec.limit_tokens)
+    state = read_state(Path(spec.resume_from), origin_of(spec, lambda: stream))
+    return replace(state, limit_tokens=min((n for n in (state.limit_tokens, spec.limit_tokens) if n), default=None))
 
 
 def origin_of(spec: RunSpec, stream: Callable[[], StreamSpec]) -> Origin:
@@ -138,6 +141,7 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
     from worker.training.loop import Steering, Surroundings, Training
     from worker.training.model import build_model
     from worker.training.optimizer import build_optimizer
+    from worker.training.probe import Probing
     from worker.training.publishing import KEPT_BY_HAND, KEPT_UNDER_SUPERVISOR
     from worker.training.sampling import Sampler
     from worker.training.space import Room
@@ -175,7 +179,8 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
         spec, state, model=model, optimizer=optimizer, saver=saver,
         names=lambda: [source.name for source in stream().sources],
         validation=_validation(spec, ties, stream, state.step, opened), sampler=sampler,
-        around=Surroundings(child.report, child.is_stopping, group=group, steering=steering))
+        around=Surroundings(child.report, child.is_stopping, group=group, steering=steering),
+        probing=Probing(lambda: longest_step(stream(), member), stream().micro_batch_tokens) if spec.probes else None)
     return training, restored
 
 
@@ -191,6 +196,18 @@ def _validation(spec: RunSpec, ties: _Ties, stream: Callable[[], StreamSpec], st
     ties.child.on_stop(rows.interrupt)
     rows.open(step)
     return rows
+
+
+def longest_step(stream: StreamSpec, member: Member) -> Sequence[MicroBatch]:
+    """A rank's share of a step of the longest rows. Rows in places are not fetched for it: made-up ones, as long as a row may
+    be, stand for them."""
+    rows = -(-stream.batch_size // member.ranks)
+    if stream.place_names:
+        return made_up_step(rows, length=stream.max_length, budget_tokens=stream.micro_batch_tokens)
+    from core.data.pipeline import open_stream
+
+    with open_stream(share_of(stream, member)) as opened:
+        return opened.longest_step(rows)
 
 
 if __name__ == "__main__":

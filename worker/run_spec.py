@@ -20,6 +20,7 @@ from core.data.spec import StreamSpec
 from core.datasets.sources import fetch_indexes
 from core.errors import ConfigurationError, RunRejected, Unavailable
 from core.events import service as events
+from core.jobs.memory import limit_of
 from core.jobs.models import Job, Run
 from core.jobs.stream_spec import build_streams, options_of, spec_of
 from core.models.folders import fetch_folder, known_folder
@@ -69,6 +70,8 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
         ),
         lora=_lora(spec.lora),
         gradient_checkpointing=compute.device != "cpu",
+        probes=compute.device != "cpu" and options.micro_batch_tokens == "auto",
+        limit_tokens=limit_of(job, compute.device),
         eval_every_steps=options.eval_every_steps,
         checkpoint_every_steps=options.checkpoint_every_steps,
         recovery_every_seconds=settings.recovery_seconds,

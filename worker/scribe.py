@@ -23,6 +23,7 @@ from core.db.session import Ledger
 from core.errors import LeaseLost
 from core.events import service as events
 from core.jobs import claims
+from core.jobs.memory import note_limit
 from core.jobs.models import Job, Run
 from core.lineage import service as lineage
 from core.logs import get_log
@@ -35,6 +36,7 @@ from worker.reports import (
     Alive,
     DataWaiting,
     Line,
+    MemoryProbed,
     MemoryRecovered,
     PhaseChanged,
     Sampled,
@@ -205,7 +207,10 @@ class Scribe:
         elif isinstance(report, Sampled):
             events.append_message(session, job, code="sample.generated", message=f"Sample answers at step {report.step}",
                                   data={"step": report.step, "samples": report.samples}, now=now)
+        elif isinstance(report, MemoryProbed):
+            self._write_probed(session, job, report)
         elif isinstance(report, MemoryRecovered):
+            note_limit(job, report.limit_tokens)
             events.append_message(
                 session, job, code="oom.recovered", level="warn", now=now,
                 message=f"Step {report.step} ran out of memory and is repeated with the same rows in "
@@ -217,6 +222,15 @@ class Scribe:
             self._write_waiting(session, job, report)
         elif isinstance(report, SavingPaused | SavingResumed):
             write_saving(session, job, report, now=now)
+
+    def _write_probed(self, session: Session, job: Job, probed: MemoryProbed) -> None:
+        note_limit(job, probed.limit_tokens)
+        less = f"; a micro-batch has {probed.limit_tokens:,} tokens, not {probed.asked_tokens:,}" if probed.halvings else ""
+        events.append_message(
+            session, job, code="memory.probed", level="warn" if probed.halvings else "info", now=self._clock(),
+            message=f"The longest rows were tried before step 1: {probed.tokens:,} tokens fit at once ({probed.room}){less}",
+            data={"tokens": probed.tokens, "limit_tokens": probed.limit_tokens, "asked_tokens": probed.asked_tokens,
+                  "halvings": probed.halvings, "peak_bytes": probed.peak_bytes})
 
     def _write_started(self, session: Session, job: Job, run: Run, started: Started) -> None:
         now = self._clock()

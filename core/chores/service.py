@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.chores.models import Chore
@@ -83,6 +83,11 @@ def fail(session: Session, chore: Chore, now: datetime, error: dict[str, Any] | 
 def count_due(session: Session, *, now: datetime) -> int:
     """Chores that a worker would find now."""
     return len(session.scalars(select(Chore.id).where(Chore.state == "waiting", Chore.not_before <= now)).all())
+
+
+def forget_ended(session: Session, *, before: datetime) -> None:
+    """Drop rows of chores that were asked for long ago and ended."""
+    session.execute(delete(Chore).where(Chore.state.not_in(OPEN), Chore.created_at < before))
 
 
 _LET_GO: dict[str, Any] = {"holder": None, "lease_until": None}

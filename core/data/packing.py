@@ -11,12 +11,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from core.data.spec import MicroBatch, Tokens
+from core.data.spec import MicroBatch, RowRef, Tokens
 
 
 def pack(examples: Sequence[Tokens], *, budget_tokens: int) -> tuple[MicroBatch, ...]:
     """Lay the examples of one step out; no example means no micro-batch."""
     return tuple(_lay(group) for group in _groups(examples, budget_tokens))
+
+
+def made_up_step(rows: int, *, length: int, budget_tokens: int) -> tuple[MicroBatch, ...]:
+    """Lay out so many examples of one length, of tokens that every vocabulary has, all trained on."""
+    ids, mask = np.ones(length, np.int32), np.arange(length) > 0
+    return pack([Tokens(RowRef(0, row), ids, mask) for row in range(rows)], budget_tokens=budget_tokens)
 
 
 def _groups(examples: Iterable[Tokens], budget_tokens: int) -> Iterator[list[Tokens]]:

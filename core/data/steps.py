@@ -16,12 +16,16 @@ from dataclasses import dataclass, replace
 
 from core.data.bad_rows import refusal
 from core.data.fitting import Fitted, Fitter
+from core.data.index import longest_rows
 from core.data.proof import step_digest
 from core.data.rows import BadRow, RowReader
 from core.data.spec import Due, Example, Hole, HoleCause, Loading, OnBadRow, Row, RowFormat, RowRef, SourceSpec
 from core.data.stopwatch import Stopwatch
 from core.data.templates import RowRefused, RowTemplate
-from core.data.tokens import RowEncoder, RowLeftOut
+from core.data.tokens import Encoded, RowEncoder, RowLeftOut
+
+LONGEST_BYTES = 8 << 20
+"""Text that is tokenised, at most, to find the longest rows of a source."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,14 @@ class StepMaker:
         told = tuple(replace(slot, is_first=is_first) if isinstance(slot, Hole) else slot
                      for slot, is_first in zip(slots, due.firsts, strict=True))
         return Step(due, told, digest, self._watch.read(), warnings)
+
+    def longest(self, count: int) -> list[Encoded]:
+        """The examples of the `count` rows that are longest in bytes, the longest first; a row of no use is left out."""
+        found = [RowRef(number, row) for number, index in enumerate(self._reader.indexes)
+                 for row in longest_rows(index, count, most_bytes=LONGEST_BYTES)]
+        slots = [slot for slot in self._encoded(self._read(found, frozenset())) if isinstance(slot, Fitted)]
+        slots.sort(key=lambda slot: -sum(len(each.tokens.ids) for each in slot.examples))
+        return [each for slot in slots[:count] for each in slot.examples]
 
     def _read(self, rows: Sequence[RowRef], quarantined: Set[RowRef]) -> list[Row | BadRow | Hole]:
         """Read what is not quarantined; what is, is a hole unread."""

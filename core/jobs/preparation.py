@@ -6,7 +6,8 @@ with words that name the file, the lines and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,14 +17,17 @@ from sqlalchemy.orm import Session
 from core.data.spec import MixtureEntry, StreamPlan, StreamSpec
 from core.datasets.faults import first_faults
 from core.datasets.models import DatasetVersion
-from core.datasets.shape import shape_of
+from core.datasets.shape import shape_of as row_shape_of
+from core.devices.models import Device
 from core.devices.service import most_on_one_host
 from core.errors import DataError, HeadraceError, shown
+from core.estimates.fitting import Group, gib, groups_of, load_of, needs_of
+from core.estimates.models import shape_of
 from core.jobs.models import Job
 from core.jobs.moves import move
 from core.jobs.repository import lock_job
 from core.jobs.resolve import MAX_STEPS, resolve
-from core.jobs.stream_spec import build_streams, options_of, version_ids
+from core.jobs.stream_spec import build_streams, options_of, spec_of, version_ids
 from core.models.models import Model
 from core.models.service import resolve_base
 from core.steering.repository import log_of
@@ -32,6 +36,8 @@ from core.storage.artifacts import Artifacts
 Prepared = Literal["queued", "failed", "waiting", "gone"]
 
 FEW_ROWS = 10
+TEMPLATE_TOKENS = 256
+"""What a chat template adds to a row at most: a system message of its own, marks of turns."""
 
 
 def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetime) -> Prepared:
@@ -51,7 +57,10 @@ def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetim
     except HeadraceError as error:
         _fail(session, job, error, now=now)
         return "failed"
-    _queue(session, job, resolved, most_devices=most_on_one_host(session), now=now)
+    needs = memory_needs(job, versions, resolved, base)
+    groups = groups_of(list(session.scalars(select(Device))))
+    _queue(session, job, {**resolved, "memory": needs}, memory_bytes=need_among(needs, groups),
+           warning=_devices_warning(session, job, needs, groups), now=now)
     return "queued"
 
 
@@ -63,9 +72,9 @@ def check_version(job: Job, version: DatasetVersion, *, param: str) -> None:
         message = f"{param}: {error.get('message', 'its rows could not be read')}"
         raise DataError(message, code=error.get("code") or code, param=param)
     if version.row_format == "preference":
-        raise DataError(f"{param} holds preference pairs (shape {shape_of(version)['name']}: a chosen and a rejected answer), "
-                        "and a supervised job needs rows with one answer: chats, prompts with completions, or texts; register "
-                        "the file with columns that name the chosen answer as the response, or give another file",
+        raise DataError(f"{param} holds preference pairs (shape {row_shape_of(version)['name']}: a chosen and a rejected "
+                        "answer), and a supervised job needs rows with one answer: chats, prompts with completions, or texts; "
+                        "register the file with columns that name the chosen answer as the response, or give another file",
                         code=code, param=param)
     faulty = version.faulty_rows or 0
     if faulty and options_of(job).on_bad_row == "fail":
@@ -143,13 +152,47 @@ def _fail(session: Session, job: Job, error: HeadraceError, *, now: datetime) ->
          data={"error": told}, error=told)
 
 
-def _queue(session: Session, job: Job, resolved: dict[str, Any], *, most_devices: int, now: datetime) -> None:
-    warning = "" if resolved["rows"] >= FEW_ROWS else f"; {resolved['rows']} rows are few, results improve from {FEW_ROWS} on"
-    if 0 < most_devices < job.devices:
-        warning += (f"; options.devices is {job.devices} and the largest known host has {most_devices}: it stays queued until "
-                    "a worker with as many comes; cancel it and ask for fewer to train at once")
-    move(session, job.id, "queued", code="job.queued", now=now, level="warn" if warning else "info", queued_at=now,
-         resolved=resolved, total_steps=resolved["total_steps"],
+def memory_needs(job: Job, versions: dict[str, DatasetVersion], resolved: dict[str, Any], base: Model) -> dict[str, int]:
+    """Bytes of memory that each device of a run must have, by the kind of device; empty where the model's sizes are unknown."""
+    shape = shape_of(base)
+    if shape is None:
+        return {}
+    longest = min(resolved["max_length"], longest_tokens(versions.values()) or resolved["max_length"])
+    return needs_of(load_of(spec_of(job), shape, batch_size=resolved["batch_size"], longest_tokens=longest))
+
+
+def longest_tokens(versions: Iterable[DatasetVersion]) -> int | None:
+    """A bound on the tokens of the longest row: no row has more than bytes, but for what a chat template writes of its own.
+    None where rows were not measured."""
+    found: list[int] = [((version.report or {}).get("lengths") or {}).get("max") or 0 for version in versions]
+    return max(found) + TEMPLATE_TOKENS if found and all(found) else None
+
+
+def need_among(needs: dict[str, int], groups: Sequence[Group]) -> int | None:
+    """The need that the known devices are held against: of a GPU where one is known, or none at all; else of a CPU."""
+    kinds = {group.kind for group in groups}
+    return needs.get("cpu" if kinds == {"cpu"} else "cuda")
+
+
+def _devices_warning(session: Session, job: Job, needs: dict[str, int], groups: Sequence[Group]) -> str:
+    """What keeps the job waiting on all devices that are known now; empty where one will do, and where none is known."""
+    most = most_on_one_host(session)
+    if 0 < most < job.devices:
+        return (f"; options.devices is {job.devices} and the largest known host has {most}: it stays queued until "
+                "a worker with as many comes; cancel it and ask for fewer to train at once")
+    if not needs or not groups or any(group.memory_bytes >= needs.get(group.kind, math.inf) for group in groups):
+        return ""
+    told = ", ".join(f"{group.name} on {group.host} has {gib(group.memory_bytes)}" for group in groups[:3])
+    need = ", ".join(f"{gib(needs[kind])} on a {word}" for kind, word in (("cuda", "GPU"), ("cpu", "CPU")) if kind in needs)
+    return (f"; it needs {need}, and no known device has as much ({told}): it stays queued until a worker with more memory "
+            "comes; lower options.max_length or lora.r, or take a smaller model, to train at once")
+
+
+def _queue(session: Session, job: Job, resolved: dict[str, Any], *, memory_bytes: int | None, warning: str, now: datetime
+           ) -> None:
+    few = "" if resolved["rows"] >= FEW_ROWS else f"; {resolved['rows']} rows are few, results improve from {FEW_ROWS} on"
+    move(session, job.id, "queued", code="job.queued", now=now, level="warn" if few or warning else "info", queued_at=now,
+         resolved=resolved, total_steps=resolved["total_steps"], memory_bytes=memory_bytes,
          data={"total_steps": resolved["total_steps"], "rows": resolved["rows"]},
          message=f"Files are valid: {resolved['rows']} rows, {resolved['total_steps']} steps; "
-                 f"the job waits for a worker{warning}")
+                 f"the job waits for a worker{few}{warning}")

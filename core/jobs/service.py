@@ -92,8 +92,9 @@ def spec_json(spec: JobSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json")
 
 
-def _add_job(session: Session, project_id: str, spec: JobSpec, *, key_id: str | None, now: datetime) -> Job:
-    job = Job(
+def draft(session: Session, project_id: str, spec: JobSpec, *, now: datetime, key_id: str | None = None) -> Job:
+    """The job that a submit would make, in no table. A file that it names gets the data set that stands for it."""
+    return Job(
         id=new_id("job"), project_id=project_id, key_id=key_id, state="validating_files", spec=spec_json(spec),
         spec_version=SPEC_VERSION,
         model=spec.model, seed=secrets.randbelow(SEED_BELOW) if spec.seed is None else spec.seed, priority=spec.priority or 0,
@@ -102,6 +103,10 @@ def _add_job(session: Session, project_id: str, spec: JobSpec, *, key_id: str | 
         sources=_sources(session, project_id, spec, now=now),
         validation_version_id=_validation_version(session, project_id, spec, now=now), created_at=now,
     )
+
+
+def _add_job(session: Session, project_id: str, spec: JobSpec, *, key_id: str | None, now: datetime) -> Job:
+    job = draft(session, project_id, spec, key_id=key_id, now=now)
     session.add(job)
     session.flush()
     return job
@@ -154,5 +159,6 @@ def _remember(session: Session, project_id: str, idempotency: tuple[str, str], j
 
 
 __all__ = [
-    "HELD", "PREPARE", "cancel", "find_twin", "get_job", "list_jobs", "list_runs", "pause", "resume", "spec_json", "submit",
+    "HELD", "PREPARE", "cancel", "draft", "find_twin", "get_job", "list_jobs", "list_runs", "pause", "resume", "spec_json",
+    "submit",
 ]

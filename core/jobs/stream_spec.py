@@ -18,6 +18,7 @@ from core.jobs.sources import named_sources, submitted
 from core.models.folders import known_folder
 from core.models.models import Model
 from core.specs.job import JobSpec, TrainingOptions
+from core.specs.versions import read_job_spec
 from core.storage.artifacts import Artifacts
 
 DEFAULT_MAX_LENGTH = 2048
@@ -45,7 +46,7 @@ def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequ
 
 
 def spec_of(job: Job) -> JobSpec:
-    return JobSpec.model_validate(job.spec)
+    return read_job_spec(job.spec, job.spec_version)
 
 
 def options_of(job: Job) -> TrainingOptions:

@@ -109,6 +109,9 @@ class TrainingOptions(Frozen):
     begins with one, and takes more where the run waits for it and cores are free."""
     precision: Precision = "auto"
     """Numbers to multiply in; "auto" takes the best that the worker's device has."""
+    micro_batch_tokens: Auto | Annotated[int, Field(ge=64, le=1_048_576, strict=True)] = "auto"
+    """Tokens that go through the model at once; "auto" takes what the device has memory for, and tries it on a GPU before
+    step 1. A row that is longer goes alone. Speed and memory depend on it, never which rows a step holds."""
     sample_prompts: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=2000)]],
                               Field(max_length=8)] = []
     """Prompts answered before the first step and after the last, as events."""

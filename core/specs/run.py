@@ -66,6 +66,10 @@ class RunSpec(Frozen):
     optimizer: OptimizerSpec
     lora: LoraSpec
     gradient_checkpointing: bool = False
+    probes: bool = False
+    """Try the longest rows before step 1, unless a limit is known."""
+    limit_tokens: int | None = None
+    """Tokens of a micro-batch of several examples, at most, as an earlier attempt on this kind of device found them."""
     eval_every_steps: int | None = None
     checkpoint_every_steps: int | None = None
     recovery_every_seconds: float = 30.0

@@ -19,13 +19,24 @@ from core.steering.models import MixtureChange
 
 def plan_mixture(session: Session, job: Job, schedule: Sequence[ScheduledWeights], *, now: datetime) -> None:
     """Write a submit's schedule into the log; raise InvalidValue for a name that is no source, or weights that do not mix."""
-    changes = [Change(number, entry.from_step, Asked({source_number(job, name, param=f"mixture_schedule.{number - 1}.weights"):
-                                                      weight for name, weight in entry.weights.items()}))
-               for number, entry in enumerate(schedule, 1)]
+    changes = _changes(job, schedule)
     check_mixture(entries(first_weights(job), changes), param="mixture_schedule" if schedule else "datasets")
     session.add_all([MixtureChange(job_id=job.id, number=each.number, state="held", from_step=each.from_step,
                                    body=each.asked.to_json(), created_at=now, held_at=now) for each in changes])
     session.flush()
+
+
+def planned_log(job: Job, schedule: Sequence[ScheduledWeights]) -> tuple[MixtureEntry, ...]:
+    """The log that a submit would begin with; raises as `plan_mixture` does."""
+    log = entries(first_weights(job), _changes(job, schedule))
+    check_mixture(log, param="mixture_schedule" if schedule else "datasets")
+    return log
+
+
+def _changes(job: Job, schedule: Sequence[ScheduledWeights]) -> list[Change]:
+    return [Change(number, entry.from_step, Asked({source_number(job, name, param=f"mixture_schedule.{number - 1}.weights"):
+                                                   weight for name, weight in entry.weights.items()}))
+            for number, entry in enumerate(schedule, 1)]
 
 
 def source_number(job: Job, named: str, *, param: str) -> int:

@@ -22,7 +22,9 @@ import torch
 
 from core.data.spec import Batch, MicroBatch
 from core.devices.discovery import Capability, capability_of, find_gpus
-from core.jobs.memory import ModelShape, token_bytes
+from core.estimates.memory import Way, activation_bytes, adapter_of
+from core.estimates.shape import ModelShape
+from core.specs.job import Lora
 from core.specs.run import LoraSpec, OptimizerSpec
 from tests.tiny_model import tiny_base
 from tests.worker.making import ORIGIN, SOURCES, batch, micro, run_spec
@@ -109,7 +111,9 @@ def estimate_is_near() -> str:
         losses.sum().backward()
         peaks.append(torch.cuda.max_memory_allocated())
     shape = ModelShape.from_config(orjson.loads((tiny_base() / "config.json").read_bytes()), model.base_parameters)
-    measured, estimated = (peaks[1] - peaks[0]) / 6144, token_bytes(shape, "fp32", r=8, is_checkpointed=True)
+    adapter, way = adapter_of(shape, Lora(r=8)), Way("fp32", is_cuda=True)
+    parts = [activation_bytes(shape, adapter, way, tokens=tokens, is_packed=True) for tokens in (2048, 8192)]
+    measured, estimated = (peaks[1] - peaks[0]) / 6144, (parts[1] - parts[0]) // 6144
     assert 0.3 * measured < estimated < 3 * measured, (measured, estimated)
     return f"{measured:,.0f} bytes measured, {estimated:,} estimated"
 

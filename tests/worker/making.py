@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,15 +18,19 @@ from worker.held_out import HeldOut
 from worker.reports import Line
 from worker.training.checkpointing import Saver, restore
 from worker.training.device import open_device
+from worker.training.group import Group
 from worker.training.loop import Surroundings, Training
 from worker.training.model import Model, build_model
 from worker.training.optimizer import build_optimizer
+from worker.training.probe import Probing
 from worker.training.sampling import Sampler
 from worker.training.state import Origin, State, read_state
 
 FINGERPRINT = "0f" * 16
 ORIGIN = Origin(FINGERPRINT, lambda step: f"up to {step}", {"total_steps": 6})
 SOURCES = ["river", "mill"]
+BUILDING = threading.Lock()
+"""The seed that an adapter begins with is the process's, and ranks that are threads share it."""
 
 
 def run_spec(folder: Path, **changes: Any) -> RunSpec:
@@ -87,13 +92,15 @@ def tiny(*, seed: int = 11, lora: LoraSpec | None = None, **changes: Any) -> Mod
 def train(spec: RunSpec, *, report: Callable[[Line], None], is_stopping: Callable[[], bool] = lambda: False,
           stream: Callable[[int], Iterator[Batch]] = batches, validation: Sequence[Batch] | None = None,
           before_micro_batch: Callable[[MicroBatch], None] = lambda micro: None,
-          clock: Callable[[], float] = time.monotonic) -> None:
+          clock: Callable[[], float] = time.monotonic, group: Group | None = None, probing: Probing | None = None) -> None:
     """Do what `worker.run` does, in this process, on batches made by hand."""
     where = Path(spec.resume_from) if spec.resume_from else None
-    state = read_state(where, ORIGIN) if where else State()
-    device = open_device("cpu", spec.dtype, threads=1, seed=spec.seed)
-    model = build_model(Path(spec.base_model), device=device, lora=spec.lora, base_model_name=spec.base_model_name,
-                        gradient_checkpointing=spec.gradient_checkpointing)
+    state = read_state(where, ORIGIN) if where else State(limit_tokens=spec.limit_tokens)
+    group = group or Group()
+    with BUILDING:
+        device = open_device("cpu", spec.dtype, threads=1, seed=spec.seed)
+        model = build_model(Path(spec.base_model), device=device, lora=spec.lora, base_model_name=spec.base_model_name,
+                            gradient_checkpointing=spec.gradient_checkpointing)
     optimizer = build_optimizer(model.parameters, spec.optimizer, total_steps=spec.total_steps)
     restored = restore(where, model, optimizer) if where else None
     torch.rand(7)  # whatever happens between building and training must not matter to a resumed run
@@ -104,5 +111,5 @@ def train(spec: RunSpec, *, report: Callable[[Line], None], is_stopping: Callabl
     loop = Training(spec, state, model=model, optimizer=optimizer, saver=saver, names=lambda: SOURCES,
                     validation=(lambda step: HeldOut(tuple(SOURCES), iter(validation))) if validation is not None else None,
                     sampler=sampler,
-                    around=Surroundings(report, is_stopping, before_micro_batch, clock))
+                    around=Surroundings(report, is_stopping, before_micro_batch, clock, group), probing=probing)
     loop.run(stream(state.step), wait_seconds=lambda: 0.0, random_state=restored)

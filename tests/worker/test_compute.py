@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,17 +8,23 @@ import pytest
 from core.db.session import Ledger
 from core.devices.models import Device
 from core.errors import RunRejected
+from core.estimates.shape import ModelShape, read_shape
 from core.jobs.claims import Claim
 from core.settings import Settings
 from core.specs.job import TrainingOptions
 from tests import factories
 from tests.tiny_model import tiny_base
 from tests.worker.places import a_claim, a_place
-from worker.compute import Compute, as_before, compute_of, shape_of
+from worker.compute import Compute, as_before, compute_of
 from worker.run_spec import build_run_spec, write_spec
 from worker.supervisor import Place
 
 AUTO = TrainingOptions()
+
+
+def some(shape: ModelShape | None) -> ModelShape:
+    assert shape is not None
+    return shape
 
 
 def a_device(kind: str, ordinal: int, memory_bytes: int = 80 << 30) -> Device:
@@ -55,10 +62,16 @@ def test_a_cpu_that_is_asked_for_bf16_refuses_in_words() -> None:
 
 
 def test_a_smaller_card_gets_a_smaller_micro_batch() -> None:
-    shape = shape_of(str(tiny_base()), 8_000_000_000)
+    shape = dataclasses.replace(some(read_shape(tiny_base())), parameters=8_000_000_000)
     small, large = (compute_of([a_device("cuda", 0, memory)], Settings(threads=2), AUTO, shape=shape).micro_batch_tokens
                     for memory in (18 << 30, 80 << 30))
     assert small < large
+
+
+def test_a_micro_batch_that_is_asked_for_is_taken_on_any_device() -> None:
+    asked = TrainingOptions(micro_batch_tokens=1024)
+    assert [compute_of([a_device(kind, 0)], Settings(threads=2), asked).micro_batch_tokens for kind in ("cpu", "cuda")] == [
+        1024, 1024]
 
 
 def test_a_later_attempt_computes_as_the_first_did(sqlite_ledger: Ledger, tmp_path: Path) -> None:

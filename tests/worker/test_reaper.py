@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -12,7 +10,6 @@ from core.db.session import Ledger
 from core.jobs import claims
 from core.jobs.models import Job, Run
 from core.scheduling.policy import Policy
-from core.storage.artifacts import INCOMING, Artifacts
 from core.workers import service as workers
 from tests import factories
 from worker.reaper import ROLE, Reaper, Rings, Watch
@@ -33,8 +30,8 @@ class Bells:
         return Rings(self.jobs.append, self.train, lambda: self.depth)
 
 
-def a_reaper(ledger: Ledger, folder: Path, bells: Bells | None = None, *, holder: str = "me", lease: float = 3.0) -> Reaper:
-    return Reaper(ledger, Artifacts(folder), (bells or Bells()).rings(), holder=holder, lease_seconds=lease, clock=system_clock)
+def a_reaper(ledger: Ledger, bells: Bells | None = None, *, holder: str = "me", lease: float = 3.0) -> Reaper:
+    return Reaper(ledger, (bells or Bells()).rings(), holder=holder, lease_seconds=lease)
 
 
 def a_lapsed_run(ledger: Ledger) -> Run:
@@ -50,9 +47,9 @@ def state_of(ledger: Ledger, run: Run) -> str:
         return session.scalars(select(Run.state).where(Run.id == run.id)).one()
 
 
-def test_a_run_that_stood_still_for_a_whole_lease_is_ended_and_its_job_queued(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_run_that_stood_still_for_a_whole_lease_is_ended_and_its_job_queued(ledger: Ledger) -> None:
     run, bells = a_lapsed_run(ledger), Bells()
-    reaper = a_reaper(ledger, tmp_path, bells)
+    reaper = a_reaper(ledger, bells)
     for second in range(4):
         reaper.tick(100.0 + second)
     with ledger.read() as session:
@@ -61,15 +58,15 @@ def test_a_run_that_stood_still_for_a_whole_lease_is_ended_and_its_job_queued(le
     assert bells.jobs == [run.job_id]
 
 
-def test_a_lease_that_is_over_by_the_clock_alone_is_left(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_lease_that_is_over_by_the_clock_alone_is_left(ledger: Ledger) -> None:
     run = a_lapsed_run(ledger)
-    a_reaper(ledger, tmp_path).tick(100.0)
+    a_reaper(ledger).tick(100.0)
     assert state_of(ledger, run) == "holding"
 
 
-def test_a_renewed_run_is_watched_anew(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+def test_a_renewed_run_is_watched_anew(sqlite_ledger: Ledger) -> None:
     run = a_lapsed_run(sqlite_ledger)
-    reaper = a_reaper(sqlite_ledger, tmp_path)
+    reaper = a_reaper(sqlite_ledger)
     for second in range(8):
         if second % 2 == 0:
             with sqlite_ledger.write() as session:
@@ -78,11 +75,11 @@ def test_a_renewed_run_is_watched_anew(sqlite_ledger: Ledger, tmp_path: Path) ->
     assert state_of(sqlite_ledger, run) == "holding"
 
 
-def test_only_the_holder_of_the_role_reaps(ledger: Ledger, tmp_path: Path) -> None:
+def test_only_the_holder_of_the_role_reaps(ledger: Ledger) -> None:
     run = a_lapsed_run(ledger)
     with ledger.write() as session:
         workers.hold_role(session, ROLE, "another", 3600)
-    reaper = a_reaper(ledger, tmp_path)
+    reaper = a_reaper(ledger)
     for second in range(8):
         reaper.tick(100.0 + second)
     assert state_of(ledger, run) == "holding"
@@ -104,39 +101,24 @@ def test_a_watcher_whose_ledger_was_away_begins_anew() -> None:
 
 
 @pytest.mark.parametrize("depth, trains", [(0, 1), (None, 1), (2, 0)])
-def test_queued_jobs_are_rung_for_unless_a_wake_up_waits(sqlite_ledger: Ledger, tmp_path: Path, depth: int | None,
+def test_queued_jobs_are_rung_for_unless_a_wake_up_waits(sqlite_ledger: Ledger, depth: int | None,
                                                          trains: int) -> None:
     with sqlite_ledger.write() as session:
         factories.a_queued_job(session)
     bells = Bells(depth)
-    a_reaper(sqlite_ledger, tmp_path, bells).tick(100.0)
+    a_reaper(sqlite_ledger, bells).tick(100.0)
     assert bells.trains == trains
 
 
-def test_no_job_means_no_ring(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+def test_no_job_means_no_ring(sqlite_ledger: Ledger) -> None:
     bells = Bells()
-    a_reaper(sqlite_ledger, tmp_path, bells).tick(100.0)
+    a_reaper(sqlite_ledger, bells).tick(100.0)
     assert bells.trains == 0
 
 
-def test_cleaning_drops_old_debris_and_nothing_else(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    with sqlite_ledger.write() as session:
-        known = factories.a_running_job(session).run.folder_key
-    old = [tmp_path / INCOMING / "old", tmp_path / "jobs/ftjob-x/runs/000001-run_x", tmp_path / known]
-    fresh = [tmp_path / INCOMING / "fresh", tmp_path / "jobs/ftjob-x/runs/000002-run_y"]
-    for folder in old + fresh:
-        folder.mkdir(parents=True)
-    for folder in old:
-        os.utime(folder, (1, 1))
-    a_reaper(sqlite_ledger, tmp_path).clean()
-    assert [folder.exists() for folder in old] == [False, False, True]
-    assert all(folder.exists() for folder in fresh)
-
-
-def test_a_run_is_told_to_make_room_for_what_comes_first(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_run_is_told_to_make_room_for_what_comes_first(ledger: Ledger) -> None:
     bells = Bells()
-    reaper = Reaper(ledger, Artifacts(tmp_path), bells.rings(), holder="me", lease_seconds=3.0, clock=system_clock,
-                    policy=Policy(preempt_after_seconds=0))
+    reaper = Reaper(ledger, bells.rings(), holder="me", lease_seconds=3.0, policy=Policy(preempt_after_seconds=0))
     with ledger.write() as session:
         workers.announce(session, worker_id="wrk_1", host="host", pid=1, queue="train", version="1")
         device = factories.a_device(session)

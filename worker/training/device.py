@@ -19,6 +19,7 @@ from worker.training.transfer import Transfer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ class Device:
             return torch.cuda.max_memory_allocated(self.place)
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * PAGE_BYTES
+
+    def room(self) -> str:
+        """How its memory stands, in words."""
+        if self.is_cuda:
+            free, whole = torch.cuda.mem_get_info(self.place)
+            held = torch.cuda.memory_allocated(self.place)
+            return f"{free / GIB:.1f} GiB of {whole / GIB:.1f} GiB are free, {held / GIB:.1f} GiB are held by the run"
+        whole = PAGE_BYTES * os.sysconf("SC_PHYS_PAGES")
+        return f"the run's process holds {self.memory_bytes() / GIB:.1f} GiB of the host's {whole / GIB:.1f} GiB"
 
     def free_caches(self) -> None:
         gc.collect()

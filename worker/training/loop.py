@@ -36,6 +36,7 @@ from worker.reports import (
     CheckpointKind,
     Finished,
     Line,
+    MemoryProbed,
     MemoryRecovered,
     Phase,
     PhaseChanged,
@@ -50,6 +51,7 @@ from worker.training.group import Group
 from worker.training.metrics import StepRecord, Timing
 from worker.training.model import Model
 from worker.training.optimizer import Optimizer, learning_rate_at
+from worker.training.probe import Probing, probe
 from worker.training.sampling import Sampler
 from worker.training.state import State
 from worker.training.step import Layout, StopAsked, Sums, accumulate, add_up
@@ -105,7 +107,7 @@ class Training:
 
     def __init__(self, spec: RunSpec, state: State, *, model: Model, optimizer: Optimizer, saver: Saver | Elsewhere,
                  names: Callable[[], list[str]], validation: Callable[[int], HeldOut] | None, sampler: Sampler | None,
-                 around: Surroundings) -> None:
+                 around: Surroundings, probing: Probing | None = None) -> None:
         self._spec, self._state = spec, state
         self._model, self._optimizer, self._saver = model, optimizer, saver
         self._names, self._validation, self._sampler = names, validation, sampler
@@ -113,7 +115,8 @@ class Training:
         self._group, self._steering = around.group, around.steering
         self._recovery_step: int | None = None
         self._is_fed = False
-        self._layout = Layout(state.limit_tokens, self._memory_recovered)
+        self._layout = Layout(state.limit_tokens, self._memory_recovered, model.device.room)
+        self._probing = probing
         self._random_state = model.device.random_state()
         self._open: tuple[StepRecord, Timing] | None = None
         self._watch = DataWatch()
@@ -140,6 +143,7 @@ class Training:
 
     def _train(self, batches: Iterator[Batch], wait_seconds: Callable[[], float]) -> None:
         self._together(self._check)
+        self._probe()
         if self._state.unreported:
             self._report_step(StepDone(**self._state.unreported))
         self._phase("waiting_for_data")
@@ -153,6 +157,25 @@ class Training:
         self._phase("saving")
         self._together(self._await_last_save)
         self._report(Finished(self._state.step, self._tokens))
+
+    def _probe(self) -> None:
+        """Try the longest rows, unless it is known how much fits; all ranks take the least that one of them found."""
+        probing = self._probing
+        if probing is None or self._layout.limit_tokens is not None or self._state.step == self._spec.total_steps:
+            return
+        self._phase("probing")
+
+        def part() -> MemoryProbed:
+            probed = probe(probing, self._model, self._optimizer, before_each=self._before_micro_batch,
+                           undo=self._back_to_border)
+            self._layout.limit_tokens = probed.limit_tokens
+            return probed
+
+        probed, told = self._together(part)
+        self._back_to_border()
+        limit = self._layout.limit_tokens = min(words.limit_tokens for words in told)
+        self._state = replace(self._state, limit_tokens=limit)
+        self._report(replace(probed, limit_tokens=limit))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, with a look at the stop sign while it is awaited; a dead source is no reason to miss a stop."""

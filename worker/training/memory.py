@@ -14,11 +14,13 @@ import torch
 from core.data.spec import MicroBatch
 from core.errors import OutOfMemory
 
+SENTENCES = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA and Python have a type for it; torch on a CPU has a sentence."""
+    """CUDA and Python have a type for it; torch on a CPU, and CUDA's libraries, have sentences."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SENTENCES))
 
 
 def fit(micro_batches: Sequence[MicroBatch], limit_tokens: int | None) -> tuple[MicroBatch, ...]:
@@ -32,15 +34,16 @@ def fit(micro_batches: Sequence[MicroBatch], limit_tokens: int | None) -> tuple[
     return tuple(fitted)
 
 
-def smaller_limit(micro_batches: Sequence[MicroBatch]) -> int:
+def smaller_limit(micro_batches: Sequence[MicroBatch], *, room: str = "") -> int:
     """The next limit to try, under which at least the longest micro-batch that can be split is split.
 
-    Raises OutOfMemory where every micro-batch is one example already.
+    Raises OutOfMemory where every micro-batch is one example already; `room` says how the device's memory stands.
     """
     splittable = [len(m.ids) for m in micro_batches if len(m.sources) > 1]
     if not splittable:
         longest = max((len(m.ids) for m in micro_batches), default=0)
-        raise OutOfMemory(f"an example of {longest} tokens does not fit into the device's memory by itself; lower "
+        stands = f" ({room})" if room else ""
+        raise OutOfMemory(f"an example of {longest:,} tokens does not fit into the device's memory by itself{stands}; lower "
                           "options.max_length or lora.r, or use a larger device", param="options.max_length")
     return max(splittable) // 2
 

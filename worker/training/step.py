@@ -48,6 +48,8 @@ class Layout:
 
     limit_tokens: int | None = None
     on_split: Callable[[int, int], None] = lambda micro_batches, limit_tokens: None
+    room: Callable[[], str] = lambda: ""
+    """Says how the device's memory stands, for a run that ends for want of it."""
 
     def run(self, micro_batches: Sequence[MicroBatch], work: Callable[[Sequence[MicroBatch]], Sums],
             undo: Callable[[], None]) -> Sums:
@@ -62,7 +64,7 @@ class Layout:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                limit = smaller_limit(fitted)
+                limit = smaller_limit(fitted, room=self.room())
             undo()
             self.limit_tokens = limit
             self.on_split(len(fit(micro_batches, limit)), limit)
@@ -72,7 +74,7 @@ def accumulate(micro_batches: Sequence[MicroBatch], batch: Batch, model: Model, 
                before_each: Callable[[MicroBatch], None]) -> Sums:
     """Add up the gradients of a batch, laid out in these micro-batches; `before_each` may raise to leave between two."""
     sums = Sums.zero(batch.slot_count, model)
-    for micro, tensors in arriving(_laid_out(micro_batches, model), model.device, batch.slots):
+    for micro, tensors in arriving(laid_out(micro_batches, model), model.device, batch.slots):
         before_each(micro)
         if not len(tensors.labels):
             continue
@@ -90,7 +92,7 @@ def measure(micro_batches: Sequence[MicroBatch], model: Model, *, sources: int, 
     """The same sums without gradients, told apart by source; the caller has put the model into evaluation mode."""
     sums = Sums.zero(sources, model)
     of_examples = [int(source) for micro in micro_batches for source in micro.sources]
-    for micro, tensors in arriving(_laid_out(micro_batches, model), model.device, of_examples):
+    for micro, tensors in arriving(laid_out(micro_batches, model), model.device, of_examples):
         before_each(micro)
         if len(tensors.labels):
             with model.device.autocast():
@@ -117,5 +119,6 @@ def add_up(sums: Sums, optimizer: Optimizer, group: Group) -> Sums:
     return Sums(loss[0], matches[0], by_slot)
 
 
-def _laid_out(micro_batches: Sequence[MicroBatch], model: Model) -> Sequence[MicroBatch]:
+def laid_out(micro_batches: Sequence[MicroBatch], model: Model) -> Sequence[MicroBatch]:
+    """One by one, where the model cannot share a row between examples."""
     return micro_batches if model.can_pack else one_by_one(micro_batches)

@@ -10,6 +10,7 @@ from core.data.index.dataset import DatasetIndex
 from core.data.index.decoding import Layout
 from core.data.index.duplicates import Duplicates
 from core.data.index.lines import scan_offsets
+from core.data.index.longest import longest_rows
 from core.data.index.merging import merge_reports
 from core.data.index.opened import ShardIndex
 from core.data.index.report import Fault, IndexReport, LengthStatistics
@@ -17,5 +18,5 @@ from core.data.index.rules import RowFault, parse_object, parse_row
 
 __all__ = [
     "DatasetIndex", "Duplicates", "Fault", "IndexReport", "Layout", "LengthStatistics", "RowFault", "ShardIndex", "build_index",
-    "index_file", "merge_reports", "parse_object", "parse_row", "scan_offsets",
+    "index_file", "longest_rows", "merge_reports", "parse_object", "parse_row", "scan_offsets",
 ]

@@ -11,9 +11,10 @@ from typing import Self
 
 from core.data.bad_rows import BadRows
 from core.data.batches import share_out
+from core.data.packing import pack
 from core.data.pipeline.timetable import Timetable
 from core.data.rows import RowReader
-from core.data.spec import Batch, Due, Position, Share, Turn
+from core.data.spec import Batch, Due, MicroBatch, Position, Share, Turn
 from core.data.steps import Step, StepMaker
 
 
@@ -56,6 +57,11 @@ class Stream:
     def due(self, step: int) -> Due:
         """The rows of a step over all ranks, in the order in which they are drawn, without reading them."""
         return self._timetable.due(step)
+
+    def longest_step(self, rows: int) -> tuple[MicroBatch, ...]:
+        """Lay out a step of the rows that are longest in bytes, over all sources: none that is drawn takes more memory."""
+        examples = [each.tokens for each in self._maker.longest(rows)]
+        return pack(examples, budget_tokens=self._share.micro_batch_tokens)
 
     def position_after(self, step: int) -> Position:
         return self._timetable.position_after(step)

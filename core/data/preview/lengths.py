@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.index import DatasetIndex
+from core.data.index import DatasetIndex, longest_rows
 from core.data.preview.rows import check_number, places_in
 from core.data.preview.seeing import Eye
 from core.data.rows import RowReader
@@ -30,7 +30,6 @@ LINES_NAMED = 100
 MEASURED_TOKENS = 1 << 17
 """Lengths are told up to here."""
 _WORK_SECONDS = 12.0
-_ROWS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def measure_lengths(request: LengthsRequest) -> dict[str, Any]:
     eye = Eye(request.tokenizer_path, request.source.format)
     with RowReader((request.source,), request.places) as reader:
         index = reader.indexes[0]
-        longest = _longest(index)
+        longest = longest_rows(index, LONGEST_ROWS, most_bytes=LONGEST_BYTES)
         others = _spread(index, longest, request.sample)
         ends_at = time.process_time() + _WORK_SECONDS
         long_rows = list(_measure(longest, reader, eye, ends_at))
@@ -82,10 +81,12 @@ def _told(long_rows: list[_Measured], some_rows: list[_Measured], *, good: int, 
     tokens = np.array([each.tokens for each in measured] or [0])
     weights = np.where(tokens > 0, weights, 0.0) if measured else np.zeros(1)
     over = float(weights[tokens > max_length].sum())
+    fitting = np.where(tokens <= max_length, tokens, 0)
     return {
         "rows": good, "measured": len(measured), "refused": refused, "is_estimated": len(measured) < good,
         "max_length": max_length, **_figures(tokens, weights),
         "max_is_cut": any(each.is_cut for each in measured),
+        "mean_cut": _mean(np.minimum(tokens, max_length), weights), "mean_kept": _mean(fitting, weights),
         "trained_mean": _mean(np.array([each.trained for each in measured] or [0]), weights),
         "histogram": _histogram(tokens, weights),
         "over": {"rows": round(over), "is_estimated": len(measured) < good},
@@ -132,29 +133,6 @@ def _measure(rows: Iterable[int], reader: RowReader, eye: Eye, ends_at: float) -
             yield _Measured(number, 0, 0, False)
         else:
             yield _Measured(number, len(longer.tokens.ids), int(longer.tokens.loss_mask.sum()), longer.is_truncated)
-
-
-def _longest(index: DatasetIndex) -> list[int]:
-    """The good rows that are longest in bytes, the longest first, within the bounds."""
-    rows = lengths = np.zeros(0, np.int64)
-    for first, sizes in _sizes(index):
-        numbers = np.arange(first, first + len(sizes))
-        kept = ~np.isin(numbers, index.faulty, assume_unique=True) if len(index.faulty) else np.ones(len(numbers), bool)
-        rows, lengths = np.concatenate([rows, numbers[kept]]), np.concatenate([lengths, sizes[kept]])
-        if len(rows) > LONGEST_ROWS:
-            best = np.argpartition(lengths, -LONGEST_ROWS)[-LONGEST_ROWS:]
-            rows, lengths = rows[best], lengths[best]
-    order = np.argsort(-lengths, kind="stable")
-    within = max(int(np.searchsorted(np.cumsum(lengths[order]), LONGEST_BYTES)), 1)
-    return rows[order][:within].tolist()
-
-
-def _sizes(index: DatasetIndex) -> Iterator[tuple[int, np.ndarray]]:
-    """Bytes of the rows, some at a time: the number of the first, and int64, shape (rows,)."""
-    for shard, start in zip(index.shards, index.starts.tolist(), strict=False):
-        for at in range(0, shard.rows, _ROWS_AT_ONCE):
-            spans = shard.spans(np.arange(at, min(at + _ROWS_AT_ONCE, shard.rows)))
-            yield start + at, spans[:, 1] - spans[:, 0]
 
 
 def _spread(index: DatasetIndex, longest: list[int], count: int) -> list[int]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -8,6 +9,10 @@ import pytest
 from core.datasets import service as datasets
 from core.datasets.models import DatasetVersion
 from core.db.session import Ledger
+from core.devices import service as devices
+from core.devices.service import FoundDevice
+from core.estimates.shape import ModelShape
+from core.events.models import Event
 from core.events.service import events_after
 from core.jobs import service as jobs
 from core.jobs.models import Job
@@ -47,12 +52,14 @@ def index_all(session, artifacts: Artifacts, job: Job) -> None:
             index_uploads(session, version, artifacts, now=NOW)
 
 
-def prepared(ledger: Ledger, artifacts: Artifacts, content: bytes, *, validation: bytes | None = None, **fields) -> Job:
+def prepared(ledger: Ledger, artifacts: Artifacts, content: bytes, *, validation: bytes | None = None,
+             facts: dict[str, Any] | None = None, **fields) -> Job:
     with ledger.write() as session:
         fields["training_file"] = put(session, artifacts, content)
         if validation is not None:
             fields["validation_file"] = put(session, artifacts, validation)
         job = a_job(session, **fields)
+        a_base_model(session, **(facts or {}))
         index_all(session, artifacts, job)
         prepare(session, job.id, artifacts=artifacts, now=NOW)
         return session.get_one(Job, job.id)
@@ -65,8 +72,58 @@ def test_auto_becomes_numbers_and_steps_are_counted(ledger: Ledger, artifacts: A
         "n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.0, "learning_rate": 2e-4, "max_length": 512, "rows": 100,
         "validation_rows": 0, "base_model": "tiny", "base_digest": "b4se",
         "tokenizer_digest": "t0k", "total_steps": 75, "epoch_ends": [25, 50, 75],
+        "memory": {}, "row_bytes": pytest.approx(82.84),
     }
     assert (job.total_steps, job.queued_at) == (75, NOW)
+
+
+LARGE = {"shape": ModelShape.from_config({
+    "hidden_size": 4096, "num_hidden_layers": 32, "intermediate_size": 14336, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "vocab_size": 128256}, 8_030_000_000).to_json(), "context_length": 32768}
+"""A model of 8 billion parameters."""
+
+
+def queued_beside(ledger: Ledger, artifacts: Artifacts, *, gigabytes: int) -> tuple[Job, Event]:
+    """A job on a large model, where the only known GPU has so much memory."""
+    with ledger.write() as session:
+        devices.announce(session, "host", [FoundDevice("cuda", 0, "a card", gigabytes << 30)], now=NOW)
+    job = prepared(ledger, artifacts, chats(20), facts=LARGE)
+    with ledger.read() as session:
+        return job, events_after(session, job.id, 0, 100)[-1]
+
+
+def test_the_memory_that_a_device_must_have_is_stored(ledger: Ledger, artifacts: Artifacts):
+    job, told = queued_beside(ledger, artifacts, gigabytes=24)
+    assert job.resolved is not None
+    needed = job.resolved["memory"]
+    assert 17 << 30 < needed["cuda"] < 24 << 30
+    assert 33 << 30 < needed["cpu"] < 48 << 30
+    assert (job.memory_bytes, told.level) == (needed["cuda"], "info")
+
+
+def test_where_cpus_alone_are_known_the_need_is_that_of_a_cpu(sqlite_ledger: Ledger, artifacts: Artifacts):
+    with sqlite_ledger.write() as session:
+        devices.announce(session, "host", [FoundDevice("cpu", 0, "x86_64", 1 << 40)], now=NOW)
+    job = prepared(sqlite_ledger, artifacts, chats(20), facts=LARGE)
+    assert job.resolved is not None
+    assert job.memory_bytes == job.resolved["memory"]["cpu"]
+
+
+def test_a_job_that_fits_no_known_device_is_told_so_and_waits(ledger: Ledger, artifacts: Artifacts):
+    job, told = queued_beside(ledger, artifacts, gigabytes=12)
+    assert (job.state, told.level) == ("queued", "warn")
+    assert "GiB on a GPU" in told.message
+    assert "a card on host has 12.0 GiB): it stays queued until a worker with more memory comes" in told.message
+
+
+def test_short_rows_need_less_memory_than_long_ones(sqlite_ledger: Ledger, artifacts: Artifacts):
+    long = orjson.dumps({"messages": [{"role": "user", "content": "q" * 9000}, {"role": "assistant", "content": "a"}]}) + b"\n"
+
+    def needed(content: bytes) -> int:
+        job = prepared(sqlite_ledger, artifacts, content, facts=LARGE, options={"max_length": 32768})
+        return (job.resolved or {})["memory"]["cuda"]
+
+    assert needed(chats(20)) < needed(chats(20) + long)
 
 
 def test_what_was_asked_for_stays(ledger: Ledger, artifacts: Artifacts):

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-import orjson
 import pytest
 import torch
 
-from core.jobs.memory import MARGIN, ModelShape, token_bytes
-from core.specs.run import LoraSpec
-from tests.tiny_model import tiny_base
-from tests.worker.making import micro, tiny
+from tests.worker.making import micro
 from worker.training.device import open_device
-from worker.training.tensors import arriving, to_tensors
+from worker.training.tensors import arriving
 from worker.training.transfer import SMALLEST, Transfer
 
 CPU = torch.device("cpu")
@@ -72,33 +68,3 @@ def test_ranks_draw_different_numbers_and_the_same_again() -> None:
     states = [device.fresh_random_state(7, rank=rank, step=step)["cpu"] for rank, step in ((1, 0), (2, 0), (1, 4), (1, 0))]
     assert torch.equal(states[0], states[3])
     assert not any(torch.equal(states[0], other) for other in states[1:3])
-
-
-@pytest.mark.parametrize("is_checkpointed", [False, True])
-def test_the_estimate_of_a_tokens_memory_is_near_what_the_backward_pass_keeps(is_checkpointed: bool) -> None:
-    """Measured by what autograd saves; a checkpointed layer keeps its inputs, and all of one layer while it is passed again."""
-    model = tiny(lora=LoraSpec(r=4, alpha=8))
-    config = orjson.loads((tiny_base() / "config.json").read_bytes())
-    shape = ModelShape.from_config(config, model.base_parameters)
-    kept = (saved_bytes(model, 768) - saved_bytes(model, 256)) / 512
-    if is_checkpointed:
-        checkpointed = tiny(lora=LoraSpec(r=4, alpha=8), gradient_checkpointing=True)
-        kept = (saved_bytes(checkpointed, 768) - saved_bytes(checkpointed, 256)) / 512 + kept / shape.layers
-    estimated = token_bytes(shape, "fp32", r=4, is_checkpointed=is_checkpointed) / MARGIN
-    assert 0.8 * kept < estimated < 1.4 * kept
-
-
-def saved_bytes(model, tokens: int) -> int:
-    """What autograd keeps of a forward pass, beside the parameters."""
-    owned = {p.untyped_storage().data_ptr() for p in model.causal.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model.token_losses(to_tensors(micro([tokens]), model.device))
-    return sum(storage.nbytes() for storage in kept.values())

@@ -1,0 +1,97 @@
+"""What is dropped when it has had its time, and what is left."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from core.chores import service as chores
+from core.chores.models import Chore
+from core.clock import system_clock
+from core.db.session import Ledger
+from core.files import service as files
+from core.files.models import StoredFile
+from core.jobs.models import IdempotencyKey
+from core.storage.artifacts import INCOMING, Artifacts
+from core.workers import service as workers
+from core.workers.models import Worker
+from tests import factories
+from worker.cleaning import rounds_of
+from worker.rounds import Rounds
+
+NOW = system_clock()
+
+
+def clean(ledger: Ledger, folder: Path, *, at: datetime = NOW) -> list[str]:
+    """Do all rounds once, as they are due an hour after the start."""
+    hours = [0]
+    rounds = Rounds(ledger, rounds_of(ledger, Artifacts(folder), lambda: at), holder="me", lease_seconds=30.0,
+                    clock=lambda: 3600.0 * hours[0])
+    hours[0] = 1
+    return rounds.look()
+
+
+def names(ledger: Ledger, folder: Path) -> set[str]:
+    return {round.name for round in rounds_of(ledger, Artifacts(folder), system_clock)}
+
+
+def test_files_go_at_their_time_and_their_bytes_by_a_chore(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.write() as session:
+        over, not_yet, _ = (factories.a_file(session) for _ in range(3))
+        over.expires_at, not_yet.expires_at = NOW - timedelta(seconds=1), NOW + timedelta(seconds=60)
+    assert set(clean(ledger, tmp_path)) == names(ledger, tmp_path)
+    with ledger.read() as session:
+        gone = session.scalars(select(StoredFile.id).where(StoredFile.deleted_at.is_not(None))).all()
+        assert gone == [over.id]
+        assert session.scalars(select(Chore.subject).where(Chore.kind == files.PURGE)).all() == [over.id]
+
+
+def test_rows_that_nobody_asks_for_any_more_are_dropped(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.write() as session:
+        project = factories.a_project(session)
+        for key, age in (("old", 25), ("fresh", 23)):
+            session.add(IdempotencyKey(project_id=project.id, key=key, request_digest="d", object_id="o",
+                                       created_at=NOW - timedelta(hours=age)))
+        for worker, age in (("wrk_old", 8), ("wrk_fresh", 6)):
+            workers.announce(session, worker_id=worker, host="h", pid=1, queue="train", version="1",
+                             now=NOW - timedelta(days=age))
+        for subject, age in (("ended", 8), ("fresh", 6), ("open", 8)):
+            chores.add(session, "a_kind", subject, now=NOW - timedelta(days=age))
+        for chore in session.scalars(select(Chore).where(Chore.subject != "open")):
+            chore.state = "done"
+    clean(ledger, tmp_path)
+    with ledger.read() as session:
+        assert session.scalars(select(IdempotencyKey.key)).all() == ["fresh"]
+        assert session.scalars(select(Worker.id)).all() == ["wrk_fresh"]
+        assert set(session.scalars(select(Chore.subject))) == {"fresh", "open"}
+
+
+def test_bytes_of_a_deleted_file_are_asked_for_again_after_a_chore_was_given_up(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.write() as session:
+        file = factories.a_file(session)
+        files.delete_file(session, file.project_id, file.id, now=NOW)
+        session.scalars(select(Chore)).one().state = "failed"
+    clean(ledger, tmp_path)
+    with ledger.read() as session:
+        assert session.scalars(select(Chore.state).where(Chore.subject == file.id)).all() == ["waiting"]
+
+
+def test_old_debris_is_removed_and_nothing_else(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    with sqlite_ledger.write() as session:
+        known = factories.a_running_job(session).run.folder_key
+        file, purged = factories.a_file(session), factories.a_file(session)
+        purged.deleted_at = purged.purged_at = NOW
+    old = [tmp_path / INCOMING / "old", tmp_path / "jobs/ftjob-x/runs/000001-run_x", tmp_path / "files/file-nobody",
+           tmp_path / purged.storage_key]
+    kept = [tmp_path / known, tmp_path / file.storage_key]
+    fresh = [tmp_path / INCOMING / "fresh", tmp_path / "jobs/ftjob-x/runs/000002-run_y", tmp_path / "files/file-soon"]
+    for path in old + kept + fresh:
+        path.mkdir(parents=True) if "runs" in path.parts else (path.parent.mkdir(parents=True, exist_ok=True), path.touch())
+    for path in old + kept:
+        os.utime(path, (1, 1))
+    clean(sqlite_ledger, tmp_path)
+    assert [path.exists() for path in old] == [False] * 4
+    assert all(path.exists() for path in kept + fresh)

@@ -1,0 +1,123 @@
+"""The rounds that drop what has had its time: expired files, old rows, what deletions and kills left in storage.
+
+Each may run at any moment and twice: it looks at what is there, and takes nothing that a row still names.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from core.checkpoints.freeing import free, left_behind
+from core.checkpoints.garbage import unnamed
+from core.chores import service as chores
+from core.clock import Clock
+from core.db.session import Ledger
+from core.files import service as files
+from core.files.models import StoredFile
+from core.forecast.speeds import forget_speeds
+from core.jobs.models import IdempotencyKey, Run
+from core.jobs.service import KEY_LIFE
+from core.logs import get_log
+from core.projects.usage import forget_use
+from core.storage.artifacts import INCOMING, Artifacts
+from core.workers import service as workers
+from worker.rounds import After, Round
+
+log = get_log(__name__)
+
+EXPIRY_SECONDS = 15.0
+"""A file is gone so soon after its time."""
+CLEAN_SECONDS = 600.0
+FIRST_SECONDS = 60.0
+DEBRIS_SECONDS = 24 * 3600.0
+"""What was written aside and not touched for so long has no writer any more."""
+OLD_ROWS = timedelta(days=7)
+"""Of workers that stopped and chores that ended."""
+OLD_USE = timedelta(days=400)
+"""Longer than any period of a quota."""
+
+
+def rounds_of(ledger: Ledger, artifacts: Artifacts, clock: Clock) -> list[Round]:
+    """All that upkeep does by the clock, beside the chores that rows ask for."""
+    def cleaning(name: str, work: Callable[[Session], After | None]) -> Round:
+        return Round(name, CLEAN_SECONDS, work, FIRST_SECONDS)
+
+    return [
+        Round("expired_files", EXPIRY_SECONDS, lambda session: _expire(session, clock())),
+        cleaning("old_rows", lambda session: _forget(session, clock())),
+        cleaning("dropped_checkpoints", lambda session: partial(_free_dropped, ledger, artifacts, clock())),
+        cleaning("debris", lambda session: _debris(session, artifacts, clock())),
+    ]
+
+
+def _expire(session: Session, now: datetime) -> None:
+    for file_id in files.expire_files(session, now=now, limit=1000):
+        log.info("file.expired", file_id=file_id)
+
+
+def _forget(session: Session, now: datetime) -> None:
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEY_LIFE))
+    workers.forget_stopped(session, before=now - OLD_ROWS)
+    chores.forget_ended(session, before=now - OLD_ROWS)
+    files.ask_again(session, now=now)
+    forget_speeds(session, now=now)
+    forget_use(session, before=now - OLD_USE)
+
+
+def _free_dropped(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
+    """What is held is listed before the ledger is asked, so that nothing which came in between is taken for nobody's."""
+    held = list(artifacts.iter_checkpoints())
+    with ledger.read() as session:
+        left = [*left_behind(session, now=now), *unnamed(session, held, now=now)]
+    free(ledger, artifacts, left)
+
+
+def _debris(session: Session, artifacts: Artifacts, now: datetime) -> After:
+    strange = [*strange_run_folders(session, artifacts.root, now), *strange_files(session, artifacts.root, now)]
+
+    def remove() -> None:
+        drop_old_incoming(artifacts.root / INCOMING, now)
+        artifacts.tidy()
+        for path in strange:
+            log.info("storage.dropped", path=str(path.relative_to(artifacts.root)))
+            _remove(path)
+
+    return remove
+
+
+def drop_old_incoming(incoming: Path, now: datetime) -> None:
+    """Remove what was written aside: uploads that broke off, conversions that were killed."""
+    for entry in incoming.iterdir() if incoming.is_dir() else ():
+        if _is_old(entry, now):
+            _remove(entry)
+
+
+def strange_run_folders(session: Session, root: Path, now: datetime) -> list[Path]:
+    """Folders of runs that the ledger does not know: nobody will ever ask for them."""
+    known = set(session.scalars(select(Run.folder_key)))
+    return [folder for folder in root.glob("jobs/*/runs/*")
+            if folder.relative_to(root).as_posix() not in known and _is_old(folder, now)]
+
+
+def strange_files(session: Session, root: Path, now: datetime) -> list[Path]:
+    """Bytes of uploads without a row, or whose row says that they are gone: a kill came in between."""
+    known = set(session.scalars(select(StoredFile.storage_key).where(StoredFile.purged_at.is_(None))))
+    return [path for path in root.glob("files/*") if path.relative_to(root).as_posix() not in known and _is_old(path, now)]
+
+
+def _is_old(path: Path, now: datetime) -> bool:
+    try:
+        return now.timestamp() - path.stat().st_mtime > DEBRIS_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
