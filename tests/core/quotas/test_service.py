@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.db.session import Ledger
 from core.errors import LimitReached
-from core.files.service import mark_purged
+from core.files.service import purgeable_keys
 from core.jobs import stops
 from core.jobs.models import Job
 from core.projects.models import Project
@@ -106,7 +106,7 @@ def test_files_count_until_their_bytes_are_gone(ledger: Ledger):
         error = refusal(lambda: check_stored(session, project.id, None, 1501, rules=rules))
         file.deleted_at = NOW
         refusal(lambda: check_stored(session, project.id, None, 1501, rules=rules))
-        mark_purged(session, file.id, now=NOW)
+        assert purgeable_keys(session, file.id, now=NOW) == [file.storage_key]
         check_stored(session, project.id, None, 2500, rules=rules)
     assert error.retry_after_seconds is None
     assert "stores 1,000 bytes of the 2,500 that it may, and 1,501 more were to come" in error.message
