@@ -14,6 +14,7 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from core.db.upsert import upsert
 from core.forecast.models import Forecast
 from core.jobs.models import Job
 
@@ -36,9 +37,9 @@ class Accuracy:
 
 
 def note(session: Session, job_id: str, what: What, predicted_at: datetime | None, *, now: datetime) -> None:
-    """Keep a forecast; None says that nobody could tell."""
-    session.add(Forecast(job_id=job_id, what=what, made_at=now, predicted_at=predicted_at))
-    session.flush()
+    """Keep a forecast; None says that nobody could tell. Of two that are made at one instant the first is kept."""
+    made = upsert(session, Forecast).values(job_id=job_id, what=what, made_at=now, predicted_at=predicted_at)
+    session.execute(made.on_conflict_do_nothing())
 
 
 def note_finish(session: Session, job: Job, *, step_before: int, now: datetime) -> None:

@@ -61,3 +61,11 @@ def test_a_running_job_foretells_its_end_at_a_tenth_and_at_half_and_is_measured(
         told = accuracy(session, "finish")
     assert made == [later(10), later(20)]
     assert told.count == 2
+
+
+def test_of_two_that_are_made_at_one_instant_the_first_is_kept(ledger: Ledger):
+    with ledger.write() as session:
+        job = a_queued_job(session)
+        for seconds in (40, 60):
+            note(session, job.id, "start", later(seconds), now=NOW)
+        assert session.scalars(select(Forecast.predicted_at)).all() == [later(40)]
