@@ -26,6 +26,7 @@ import orjson
 import xxhash
 
 from core.data.pipeline import open_stream
+from core.data.row_set import RowSet
 from core.data.spec import Batch, Position, StreamSpec
 from core.specs.run import RunSpec
 from core.storage import manifest
@@ -36,6 +37,8 @@ from worker.training.publishing import KEPT_UNDER_SUPERVISOR, Publisher
 
 SIZE = 2048
 WEIGHTS, STATE = "adapter_model.safetensors", "state.json"
+NO_FAULTS = RowSet()
+"""Of rows at fault that were met before: what it is given has none."""
 
 
 @dataclass
@@ -75,7 +78,7 @@ class Trained:
         tokens = np.concatenate([micro.ids for micro in batch.micro_batches])
         drawn = np.bincount(tokens % SIZE, minlength=SIZE)
         self.weights = 0.9 * self.weights + 0.1 * drawn + 0.001 * self.random.random(SIZE)
-        self.step, self.position, self.seen = batch.step, batch.position, self.seen.after(batch)
+        self.step, self.position, self.seen = batch.step, batch.position, self.seen.after(batch, NO_FAULTS)
 
     @property
     def digest(self) -> str:
