@@ -23,6 +23,7 @@ from core.errors import DataError, LeaseLost
 from core.jobs.models import Job
 from core.jobs.preparation import check_version
 from core.places import places_of
+from core.specs.job import SPEC_VERSION
 from tests import factories
 from tests.core.data.files_on_disk import KINDS, jsonl
 from tests.worker.desks import Bench
@@ -104,7 +105,7 @@ def test_a_fault_names_the_file_though_there_is_only_one(sqlite_ledger: Ledger, 
     (fault,) = (some.report or {})["faults"]
     assert (fault["file"], fault["line"], fault["message"][:17]) == ("a.jsonl", 3, "a.jsonl, line 3: ")
     with pytest.raises(DataError, match=r"training_file has 1 faulty rows of 3: a\.jsonl, line 3: "):
-        check_version(Job(spec={"model": "tiny", "training_file": "file-1"}), some, param="training_file")
+        check_version(Job(spec={"model": "tiny", "training_file": "file-1"}, spec_version=SPEC_VERSION), some, param="training_file")
     none = after(bench, registered(bench, name="none", b_jsonl=bad))
     assert "can be trained on: b.jsonl, line 1: " in (none.error or {})["message"]
 
