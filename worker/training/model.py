@@ -29,8 +29,9 @@ from worker.training.tensors import MicroTensors
 
 PROBES = ((5, 9, 6, 3, 8, 4, 7), (7, 4, 6, 9, 3))
 """Two short examples of small token ids, which every vocabulary has."""
-PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2, torch.float16: 2e-2}
-"""Largest difference of logits, relative to the largest logit, that is rounding."""
+PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.12, torch.float16: 3e-2}
+"""Root mean square of a difference of logits, relative to that of the logits, that is rounding. SmolLM2-135M differs by 0.06 in
+bf16 on a CPU, and by 0.28 where rows see each other."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def probe(causal: Any, device: Device) -> tuple[bool, bool]:
         head = causal.get_output_embeddings()
         bare = head(hidden).float() if head is not None else torch.zeros_like(alone)
         packed = _packed_logits(causal, rows)
-    tolerance = PROBE_TOLERANCE[device.dtype] * float(alone.abs().max())
+    tolerance = PROBE_TOLERANCE[device.dtype] * float(alone.pow(2).mean().sqrt())
     return _agree(packed, alone, tolerance), _agree(bare, alone, tolerance)
 
 
@@ -180,7 +181,7 @@ def _packed_logits(causal: Any, rows: list[torch.Tensor]) -> torch.Tensor | None
 
 
 def _agree(found: torch.Tensor | None, expected: torch.Tensor, tolerance: float) -> bool:
-    return found is not None and bool((found - expected).abs().max() <= tolerance)
+    return found is not None and bool((found.float() - expected).pow(2).mean().sqrt() <= tolerance)
 
 
 def _own_logits(causal: Any, told: dict[str, Any], positions: torch.Tensor) -> torch.Tensor:
