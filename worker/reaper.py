@@ -7,7 +7,6 @@ was away, begins to watch anew. So a clock that jumps, or an outage of everythin
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +26,8 @@ from core.quotas.limits import NO_RULES, Rules
 from core.quotas.standing import read_standing
 from core.scheduling import service as scheduling
 from core.scheduling.policy import DEFAULT, Policy
-from core.workers import service as workers
 from worker.away import is_away
+from worker.role import RoleThread
 
 log = get_log(__name__)
 
@@ -70,43 +69,27 @@ class Rings:
     train_depth: Callable[[], int | None]
 
 
-class Reaper:
+class Reaper(RoleThread):
     """A thread that reaps while it holds the role."""
 
     def __init__(self, ledger: Ledger, rings: Rings, *, holder: str, lease_seconds: float, clock: Clock = system_clock,
                  policy: Policy = DEFAULT, rules: Rules = NO_RULES) -> None:
-        self._ledger, self._rings = ledger, rings
-        self._holder, self._lease_seconds, self._clock, self._policy, self._rules = holder, lease_seconds, clock, policy, rules
+        super().__init__(ledger, ROLE, holder=holder, lease_seconds=lease_seconds, every_seconds=TICK_SECONDS)
+        self._rings, self._clock, self._policy, self._rules = rings, clock, policy, rules
         self._watch = Watch(lease_seconds)
         self._foretold_at = time.monotonic() - FORETELL_EVERY_SECONDS
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
 
-    def __enter__(self) -> Reaper:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(2.0)
+    def turn(self) -> None:
         try:
-            with self._ledger.write() as session:
-                workers.drop_role(session, ROLE, self._holder)
+            self.tick(time.monotonic())
         except Exception as error:
-            log.warning("ledger.away" if is_away(error) else "reaper.role_kept", cause=str(error))
-
-    def _run(self) -> None:
-        while not self._stop.wait(TICK_SECONDS):
-            try:
-                self.tick(time.monotonic())
-            except Exception as error:
-                self._watch.forget()
-                log.warning("ledger.away" if is_away(error) else "reaper.fault", cause=str(error), exc_info=not is_away(error))
+            self._watch.forget()
+            log.warning("ledger.away" if is_away(error) else "reaper.fault", cause=str(error), exc_info=not is_away(error))
 
     def tick(self, now: float) -> None:
         """Look once; `now` is the watcher's own monotonic clock."""
         with self._ledger.write() as session:
-            holds = workers.hold_role(session, ROLE, self._holder, self._lease_seconds)
+            holds = self.holds(session)
         if not holds:
             return self._watch.forget()
         self._end_lapsed(now)
