@@ -102,7 +102,10 @@ def advance(job: Job, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
 
 def seconds_left(job: Job) -> float | None:
     """Training time that a job still needs, by its own steps so far; None before its first step."""
-    rates, pace = Rates(**(job.progress or {}).get("rates", {})), Pace.of(job.progress)
+    return _left(job, Rates(**(job.progress or {}).get("rates", {})), Pace.of(job.progress))
+
+
+def _left(job: Job, rates: Rates, pace: Pace | None) -> float | None:
     eta = rates.eta_seconds(job.total_steps - job.step) if job.total_steps is not None else None
     return eta * pace.stretch if eta is not None and pace is not None else eta
 
@@ -116,8 +119,7 @@ def _paced(job: Job, rows: Sequence[dict[str, Any]], *, now: datetime) -> Pace:
 
 
 def _shown(job: Job, rates: Rates, pace: Pace, newest: dict[str, Any], *, now: datetime) -> dict[str, Any]:
-    eta = rates.eta_seconds(job.total_steps - job.step) if job.total_steps is not None else None
-    eta = eta * pace.stretch if eta is not None else None
+    eta = _left(job, rates, pace)
     finish = now + timedelta(seconds=eta) if eta is not None else None
     return {
         "step": job.step,
