@@ -136,9 +136,10 @@ def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: 
     from worker.training.device import open_device
 
     child.report(Alive(1))
+    from worker.training.around import Steering, Surroundings
     from worker.training.checkpointing import Elsewhere, Saver, restore
     from worker.training.group import open_group
-    from worker.training.loop import Steering, Surroundings, Training
+    from worker.training.loop import Training
     from worker.training.model import build_model
     from worker.training.optimizer import build_optimizer
     from worker.training.probe import Probing

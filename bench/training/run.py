@@ -31,9 +31,10 @@ from core.data.spec import Batch, MicroBatch, Position, RowRef
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from worker.reports import StepDone
 from worker.tiny_base import make_tiny_base
+from worker.training.around import Surroundings
 from worker.training.checkpointing import Saver
 from worker.training.device import open_device
-from worker.training.loop import Surroundings, Training
+from worker.training.loop import Training
 from worker.training.model import build_model
 from worker.training.optimizer import build_optimizer
 from worker.training.state import Origin, State

@@ -30,9 +30,10 @@ from tests.tiny_model import tiny_base
 from tests.worker.making import ORIGIN, SOURCES, batch, micro, run_spec
 from worker.precision import can_multiply
 from worker.reports import Finished, Line, MemoryRecovered, StepDone
+from worker.training.around import Surroundings
 from worker.training.checkpointing import Saver
 from worker.training.device import Device, open_device
-from worker.training.loop import Surroundings, Training
+from worker.training.loop import Training
 from worker.training.model import build_model
 from worker.training.optimizer import build_optimizer
 from worker.training.state import State

@@ -16,10 +16,11 @@ from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from tests.tiny_model import tiny_base
 from worker.held_out import HeldOut
 from worker.reports import Line
+from worker.training.around import Surroundings
 from worker.training.checkpointing import Saver, restore
 from worker.training.device import open_device
 from worker.training.group import Group
-from worker.training.loop import Surroundings, Training
+from worker.training.loop import Training
 from worker.training.model import Model, build_model
 from worker.training.optimizer import build_optimizer
 from worker.training.probe import Probing

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -45,9 +44,10 @@ from worker.reports import (
     Stopped,
     Warned,
 )
+from worker.training.around import Surroundings
 from worker.training.checkpointing import Elsewhere, Saver, snapshot
+from worker.training.due import checkpoint_due, evaluation_due
 from worker.training.evaluation import Tally, Validation, evaluate
-from worker.training.group import Group
 from worker.training.metrics import StepRecord, Timing
 from worker.training.model import Model
 from worker.training.optimizer import Optimizer, learning_rate_at
@@ -78,27 +78,6 @@ class Words(NamedTuple):
     waited_microseconds: int
     proposed: int
     """Number of a change of the mixture whose commit is awaited before the next step; 0 for none."""
-
-
-@dataclass(frozen=True)
-class Steering:
-    """How ranks other than 0 learn that a change of the mixture was proposed: none reads on before its commit."""
-
-    proposed: Callable[[], int] = lambda: 0
-    expect: Callable[[int], None] = lambda number: None
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a run hears and says."""
-
-    report: Callable[[Line], None]
-    is_stopping: Callable[[], bool]
-    before_micro_batch: Callable[[MicroBatch], None] = lambda micro: None
-    """Called before each forward pass of a step; what it raises is treated as if the pass had raised it."""
-    clock: Callable[[], float] = time.monotonic
-    group: Group = Group()  # noqa: RUF009 - a run of one rank
-    steering: Steering = Steering()
 
 
 class Training:
@@ -353,15 +332,10 @@ class Training:
         self._say_alive()
 
     def _due(self, step: int) -> CheckpointKind | None:
-        if step == self._spec.total_steps:
-            return "final"
-        if step in self._spec.epoch_ends or _divides(self._spec.checkpoint_every_steps, step):
-            return "listed"
-        return "recovery" if step == self._recovery_step else None
+        return checkpoint_due(self._spec, step, recovery_step=self._recovery_step)
 
     def _is_evaluation_due(self, step: int) -> bool:
-        return self._validation is not None and (
-            step in self._spec.epoch_ends or _divides(self._spec.eval_every_steps, step))
+        return self._validation is not None and evaluation_due(self._spec, step)
 
     def _is_anything_due(self) -> bool:
         return self._is_evaluation_due(self._state.step) or self._due(self._state.step) is not None
@@ -408,7 +382,3 @@ def _with_validation(done: StepDone, found: Validation | None) -> StepDone:
         return done
     return replace(done, valid_loss=found.loss, valid_mean_token_accuracy=found.accuracy, full_valid_loss=found.loss,
                    full_valid_mean_token_accuracy=found.accuracy, source_valid_losses=found.source_losses)
-
-
-def _divides(every: int | None, step: int) -> bool:
-    return every is not None and step % every == 0
