@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.asking import assigned, given, laid_over, read_spec, weighted
-from cli.client import open_client, segment
+from cli.asking import given
+from cli.client import open_client
+from cli.job_options import (
+    TRAINING,
+    BatchSize,
+    Datasets,
+    Devices,
+    Epochs,
+    Fields,
+    File,
+    LoraRank,
+    MaxLength,
+    Model,
+    Precision,
+    Spec,
+    Split,
+    body_of,
+    check,
+    with_data,
+)
 from cli.output import Json, duration, out, print_fields, print_json, print_table, say, size
-from cli.submit import check, file_id
 
 PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "libraries", "total")
 
 
 def estimate(
-    file: Annotated[str | None, typer.Argument(help="A file to upload, or the id of one (file-…).", show_default=False)] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Base model, or a fine-tuned one.", show_default=False)] = "",
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="NAME\\[@VERSION]\\[:WEIGHT] of a registered "
-                                                      "data set.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Examples per step.", show_default=False)] = None,
-    lora_r: Annotated[int | None, typer.Option("--lora-r", help="Rank of the adapter.", show_default=False)] = None,
-    max_length: Annotated[int | None, typer.Option("--max-length", help="Tokens of one example.", show_default=False)] = None,
+    file: File = None,
+    model: Model = "",
+    dataset: Datasets = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lora_r: LoraRank = None,
+    max_length: MaxLength = None,
     micro_batch: Annotated[int | None, typer.Option("--micro-batch", help="Tokens that go through the model at once.",
-                                                    show_default=False)] = None,
-    split: Annotated[float | None, typer.Option("--split", help="Share of the rows to hold out.", show_default=False)] = None,
-    devices: Annotated[int | None, typer.Option("--devices", help="GPUs that train it together.", show_default=False)] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="auto, bf16, fp16 or fp32.", show_default=False)] = None,
-    spec: Annotated[Path | None, typer.Option("--spec", help="A JSON file with the whole request of a submit.",
-                                              show_default=False)] = None,
-    field: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE: any field of the request, as for submit.",
-                                                    show_default=False)] = None,
+                                                    show_default=False, rich_help_panel=TRAINING)] = None,
+    split: Split = None,
+    devices: Devices = None,
+    precision: Precision = None,
+    spec: Spec = None,
+    field: Fields = None,
     as_json: Json = False,
 ) -> None:
     """Reckon what a job takes: parameters, memory by part, rows, tokens, steps, time, and the devices that it fits on.
@@ -45,23 +57,18 @@ def estimate(
         headrace estimate chats.jsonl --model smollm2-135m-instruct --epochs 2
     """
     options = given(max_length=max_length, micro_batch_tokens=micro_batch, devices=devices, precision=precision)
-    hyperparameters = given(n_epochs=epochs, batch_size=batch_size)
-    said = given(
-        model=model or None, validation_split=split, lora=given(r=lora_r) or None, options=options or None,
-        method={"type": "supervised", "supervised": {"hyperparameters": hyperparameters}} if hyperparameters else None)
-    body = reduce(laid_over, map(assigned, field or []), laid_over(read_spec(spec), said))
+    body = body_of(spec, field, epochs=epochs, batch_size=batch_size, lora_r=lora_r, options=options, model=model or None,
+                   validation_split=split)
     check(body, file=file, dataset=dataset)
     with open_client() as client:
-        client.get(f"/models/{segment(body['model'])}")  # an unknown model is told before a file is uploaded
-        named = given(training_file=file_id(client, file),
-                      datasets=[weighted(client, text) for text in dataset] if dataset else None)
-        told = client.post("/fine_tuning/jobs/estimate", {**body, **named})
+        body = with_data(client, body, file=file, dataset=dataset)
+        told = client.post("/fine_tuning/jobs/estimate", body)
     if as_json:
         print_json(told)
         return
     _print(told)
-    if named.get("training_file") not in (None, file):
-        say(f"[dim]submit it: headrace submit {named['training_file']} --model {body['model']}[/dim]")
+    if file not in (None, body.get("training_file")):
+        say(f"[dim]submit it: headrace submit {body['training_file']} --model {body['model']}[/dim]")
 
 
 def _print(told: dict[str, Any]) -> None:

@@ -51,6 +51,24 @@ def test_a_job_reads_well_without_json(server: Server, job: str) -> None:
     assert json.loads(succeeded(run(server, "logs", job, "--json")))["job"] == job
 
 
+def test_an_estimate_tells_what_a_job_takes_before_it_is_submitted(server: Server, job: str) -> None:
+    asked = ("estimate", MILLER, "--model", "tiny", "--epochs", "2", "--batch-size", "8", "--micro-batch", "256")
+    told = json.loads(succeeded(run(server, *asked, "--json")))
+    assert (told["data"]["rows"], told["data"]["steps"], told["memory"]["micro_batch_tokens"]) == (240, 60, 256)
+    assert told["devices"][0]["fits"]
+    assert told["seconds"] > 0  # the model was trained here before, by `job`
+
+    done = run(server, *asked)
+    assert "60 of 8 rows, 2 epochs" in succeeded(done)
+    assert "headrace submit file-" in done.stderr
+
+
+def test_an_estimate_refuses_what_a_submit_refuses(server: Server) -> None:
+    assert "name what to train on, once" in run(server, "estimate", "--model", "tiny").stderr
+    assert "--model is missing" in run(server, "estimate", MILLER).stderr
+    assert "'gpt-9'" in run(server, "estimate", MILLER, "--model", "gpt-9").stderr
+
+
 def test_checkpoints_are_pinned_and_deleted(server: Server, job: str) -> None:
     found = json.loads(succeeded(run(server, "jobs", "checkpoints", job, "--json")))
     step = str(found[-1]["step_number"])
