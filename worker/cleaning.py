@@ -53,7 +53,7 @@ def rounds_of(ledger: Ledger, artifacts: Artifacts, clock: Clock) -> list[Round]
         Round("expired_files", EXPIRY_SECONDS, lambda session: _expire(session, clock())),
         cleaning("old_rows", lambda session: _forget(session, clock())),
         cleaning("dropped_checkpoints", lambda session: partial(_free_dropped, ledger, artifacts, clock())),
-        cleaning("debris", lambda session: _debris(session, artifacts, clock())),
+        cleaning("debris", lambda session: partial(_drop_debris, ledger, artifacts, clock())),
     ]
 
 
@@ -79,17 +79,15 @@ def _free_dropped(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
     free(ledger, artifacts, left)
 
 
-def _debris(session: Session, artifacts: Artifacts, now: datetime) -> After:
-    strange = [*strange_run_folders(session, artifacts.root, now), *strange_files(session, artifacts.root, now)]
-
-    def remove() -> None:
-        drop_old_incoming(artifacts.root / INCOMING, now)
-        artifacts.tidy()
-        for path in strange:
-            log.info("storage.dropped", path=str(path.relative_to(artifacts.root)))
-            _remove(path)
-
-    return remove
+def _drop_debris(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
+    """The disk is looked at outside of any writing transaction, since that may take a while."""
+    drop_old_incoming(artifacts.root / INCOMING, now)
+    artifacts.tidy()
+    with ledger.read() as session:
+        strange = [*strange_run_folders(session, artifacts.root, now), *strange_files(session, artifacts.root, now)]
+    for path in strange:
+        log.info("storage.dropped", path=str(path.relative_to(artifacts.root)))
+        _remove(path)
 
 
 def drop_old_incoming(incoming: Path, now: datetime) -> None:
