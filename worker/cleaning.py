@@ -5,7 +5,6 @@ Each may run at any moment and twice: it looks at what is there, and takes nothi
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +25,7 @@ from core.jobs.models import IdempotencyKey, Run
 from core.jobs.service import KEY_LIFE
 from core.logs import get_log
 from core.projects.usage import forget_use
-from core.storage.artifacts import INCOMING, Artifacts
+from core.storage.artifacts import Artifacts, remove
 from core.workers import service as workers
 from worker.rounds import After, Round
 
@@ -37,7 +36,7 @@ EXPIRY_SECONDS = 15.0
 CLEAN_SECONDS = 600.0
 FIRST_SECONDS = 60.0
 DEBRIS_SECONDS = 24 * 3600.0
-"""What was written aside and not touched for so long has no writer any more."""
+"""What no row names and nobody touched for so long has no writer any more."""
 OLD_ROWS = timedelta(days=7)
 """Of workers that stopped and chores that ended."""
 OLD_USE = timedelta(days=400)
@@ -81,20 +80,12 @@ def _free_dropped(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
 
 def _drop_debris(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
     """The disk is looked at outside of any writing transaction, since that may take a while."""
-    drop_old_incoming(artifacts.root / INCOMING, now)
     artifacts.tidy()
     with ledger.read() as session:
         strange = [*strange_run_folders(session, artifacts.root, now), *strange_files(session, artifacts.root, now)]
     for path in strange:
         log.info("storage.dropped", path=str(path.relative_to(artifacts.root)))
-        _remove(path)
-
-
-def drop_old_incoming(incoming: Path, now: datetime) -> None:
-    """Remove what was written aside: uploads that broke off, conversions that were killed."""
-    for entry in incoming.iterdir() if incoming.is_dir() else ():
-        if _is_old(entry, now):
-            _remove(entry)
+        remove(path)
 
 
 def strange_run_folders(session: Session, root: Path, now: datetime) -> list[Path]:
@@ -115,7 +106,3 @@ def _is_old(path: Path, now: datetime) -> bool:
         return now.timestamp() - path.stat().st_mtime > DEBRIS_SECONDS
     except FileNotFoundError:
         return False
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from core.errors import InvalidValue, Unavailable, shown
 from core.storage import manifest
 
 INCOMING = ".incoming"
+ASIDE_SECONDS = 24 * 3600.0
+"""What was written aside and not touched for so long has no writer any more."""
 STORAGE = "the server's storage"
 """What our bucket is called where places are told; no operator's place can have this name."""
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
@@ -136,7 +139,12 @@ class Artifacts:
                 yield key
 
     def tidy(self) -> None:
-        """Keep copies within their budget; a folder of our own has none."""
+        """Drop what was written aside and left: uploads that broke off, conversions that were killed."""
+        incoming = self.root / INCOMING
+        for entry in incoming.iterdir() if incoming.is_dir() else ():
+            with contextlib.suppress(OSError):  # its writer may take it at this moment
+                if time.time() - entry.stat().st_mtime > ASIDE_SECONDS:
+                    remove(entry)
 
     def delete(self, key: str) -> None:
         """Remove a file or folder with all that it holds; safe to call twice.
@@ -164,6 +172,11 @@ class Artifacts:
                 code="insufficient_storage",
                 retry_after_seconds=30.0,
             )
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder of this host's; one that is gone is no fault."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _make_folders(folder: Path, root: Path) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.storage import manifest
-from core.storage.artifacts import INCOMING, STORAGE, Artifacts
+from core.storage.artifacts import STORAGE, Artifacts
 from core.storage.bucket import Bucket, NoSuchObject
 from core.storage.manifest import FolderDamaged, Manifest, ManifestFile
 
@@ -166,18 +166,16 @@ class SharedArtifacts(Artifacts):
 
     def tidy(self) -> None:
         """Keep the copies within their budget, and drop what a process that is long gone left half done."""
+        super().tidy()
         self._tidied_at = time.monotonic()
         held = sorted(self._held())
         over = sum(size for _, size, is_copy, _ in held if is_copy) - self._copies_bytes
         for used_at, size, is_copy, folder in held:
             idle = time.time() - used_at
-            if idle > LOST_SECONDS if not is_copy else over > 0 and idle > IDLE_SECONDS:
+            is_unneeded = over > 0 and idle > IDLE_SECONDS if is_copy else idle > LOST_SECONDS
+            if is_unneeded:
                 self.drop_copy(folder.relative_to(self.root).as_posix())
                 over -= size if is_copy else 0
-        for left in (self.root / INCOMING).glob("*"):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > LOST_SECONDS:
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def _held(self) -> Iterator[tuple[float, int, bool, Path]]:
         """When each folder here was last used, its bytes, whether the bucket has it too, and its path."""
