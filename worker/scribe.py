@@ -28,7 +28,6 @@ from core.jobs.models import Job, Run
 from core.lineage import service as lineage
 from core.logs import get_log
 from core.steering import service as steering
-from core.storage import manifest
 from core.storage.artifacts import Artifacts
 from worker.away import REST_SECONDS, is_away
 from worker.reports import (
@@ -166,11 +165,10 @@ class Scribe:
         free(self._ledger, self._artifacts, dropped)
 
     def _verified_key(self, saved: Saved) -> str:
-        """Read the checkpoint's files against its manifest, unless that was done while they went into the bucket; give its key
-        under the storage root."""
-        if not self._artifacts.is_shared:
-            manifest.verify(Path(saved.folder), saved.manifest_digest)
-        return Path(saved.folder).resolve().relative_to(self._artifacts.root.resolve()).as_posix()
+        """See that a checkpoint's files are what its manifest says; give its key in the storage."""
+        folder = Path(saved.folder)
+        self._artifacts.confirm(folder, saved.manifest_digest)
+        return self._artifacts.key_of(folder)
 
     def _write_steps(self, session: Session, job: Job, run: Run, steps: list[StepDone]) -> None:
         for step in steps:

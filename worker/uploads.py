@@ -117,8 +117,7 @@ class Uploads:
             self._artifacts.put(self._artifacts.path(self._run_key) / SPEC_NAME, f"{self._run_key}/{SPEC_NAME}")
             self._is_spec_up = True
         folder = Path(saved.folder)
-        key = folder.resolve().relative_to(self._artifacts.root.resolve()).as_posix()
-        self._artifacts.upload(folder, key, must_stop=self._is_abandoned.is_set)
+        self._artifacts.upload(folder, self._artifacts.key_of(folder), must_stop=self._is_abandoned.is_set)
         if self._is_paused:
             self._is_paused = False
             self._note(SavingResumed(saved.step, "store"))

@@ -74,6 +74,10 @@ class Artifacts:
             raise InvalidValue(f"storage key {shown(key)} leads out of the storage root; remove the link in its way")
         return path
 
+    def key_of(self, path: Path) -> str:
+        """Give the key of what lies at `path`, below the root."""
+        return path.resolve().relative_to(self.root.resolve()).as_posix()
+
     def new_temporary(self) -> Path:
         """Name a file or folder that is not there yet, on the file system that keys are on."""
         incoming = self.root / INCOMING
@@ -102,6 +106,10 @@ class Artifacts:
         path = self.path(key)
         manifest.verify(path, digest)
         return path
+
+    def confirm(self, folder: Path, digest: str) -> None:
+        """Read what a run of this host saved against its manifest and `digest`; raise FolderDamaged where they disagree."""
+        manifest.verify(folder, digest)
 
     def bring(self, key: str) -> Path | None:
         """Give a single file on this host's disk; None where there is none."""

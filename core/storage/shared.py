@@ -110,6 +110,9 @@ class SharedArtifacts(Artifacts):
             manifest.verify(path, digest)
         return path
 
+    def confirm(self, folder: Path, digest: str) -> None:
+        """Its files were read against its manifest as they went up (`upload`), and the folder may be gone by now."""
+
     def bring(self, key: str) -> Path | None:
         """Have a single file here, to be read at leisure; None where there is none."""
         path = self.path(key)
