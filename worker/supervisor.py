@@ -112,6 +112,9 @@ class _Prepared:
     ranks: int
     places: Given | None
     """What opens the places that it reads from; told on its standard input alone."""
+    micro_batch_tokens: int
+    project: str
+    """Name of the job's project, which the operator's file opens places to."""
 
 
 class _Unwanted(Exception):
@@ -131,9 +134,7 @@ class Supervisor:
         self._ending: Ending | None = None
         self._ended_at = 0.0
         self._is_terminated = False
-        self._micro_batch_tokens = 0
         self._uploads: Uploads | None = None
-        self._project = ""
 
     def supervise(self) -> None:
         """Run the child to its end and settle the run. Never raises for what happens to the run: it is settled, or lost."""
@@ -206,22 +207,21 @@ class Supervisor:
             devices = list(session.scalars(select(Device).where(Device.run_id == run.id).order_by(Device.ordinal)))
             compute = compute_for(session, job, devices, settings=place.settings, artifacts=place.artifacts)
             tell_chosen(session, job, compute, now=place.clock())
-            self._micro_batch_tokens = compute.micro_batch_tokens
             place_pending(session, job, now=place.clock())
-            self._project = get_project(session, job.project_id).name
+            project = get_project(session, job.project_id).name
             spec = build_run_spec(session, job, run, compute=compute, artifacts=place.artifacts, settings=place.settings,
                                   restored=restored)
         place.artifacts.require_space(0, place.settings.min_free_bytes)
         visible = {"CUDA_VISIBLE_DEVICES": compute.visible or "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                    "OMP_NUM_THREADS": str(compute.threads)}
         return _Prepared(write_spec(spec), child_environment(os.environ, visible), compute.ranks,
-                         places_for(spec.streams, place.settings, project=self._project))
+                         places_for(spec.streams, place.settings, project=project), compute.micro_batch_tokens, project)
 
     def _run_child(self, keeper: LeaseKeeper, prepared: _Prepared) -> Outcome | None:
         with ExitStack() as closing:
             scribe = Scribe(self._place.ledger, self._place.artifacts, **self._names, ring=self._place.ring,
                             clock=self._place.clock, keep_recovery=self._place.settings.keep_checkpoints,
-                            micro_batch_tokens=self._micro_batch_tokens)
+                            micro_batch_tokens=prepared.micro_batch_tokens)
             closing.callback(scribe.abandon)
             if isinstance(self._place.artifacts, SharedArtifacts):
                 self._uploads = Uploads(self._place.artifacts, self._run.folder_key, note=scribe.note)
@@ -232,7 +232,8 @@ class Supervisor:
             closing.callback(child.close)
             closing.callback(child.kill)
             self._log.info("child.started", pids=child.pids)
-            is_lost = self._watch(child, keeper, scribe)
+            steering = Steering(keeper, scribe, self._place.settings, project=prepared.project)
+            is_lost = self._watch(child, keeper, scribe, steering)
             exit_code = self._see_dead(child, scribe)
             self._log.info("child.ended", exit_code=exit_code, ending=self._ending)
             if is_lost:
@@ -248,11 +249,10 @@ class Supervisor:
             return decide(ending=self._ending, last=self._last_word, exit_code=exit_code, last_lines=child.last_lines,
                           stall_seconds=self._place.settings.stall_seconds, max_run_seconds=self._max_run_seconds)
 
-    def _watch(self, child: RankedLinks, keeper: LeaseKeeper, scribe: Scribe) -> bool:
+    def _watch(self, child: RankedLinks, keeper: LeaseKeeper, scribe: Scribe, steering: Steering) -> bool:
         """Turn until the child has left; True when the run is lost."""
         started_at = heard_at = time.monotonic()
         pinged_at = 0.0
-        steering = Steering(keeper, scribe, self._place.settings, project=self._project)
         while child.exit_code is None:
             has_room = scribe.has_room
             reports = child.turn(TURN_SECONDS, is_reading=has_room)
