@@ -10,13 +10,12 @@ import contextlib
 import hashlib
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from core.checkpoints import service as checkpoints
 from core.checkpoints.freeing import free
 from core.db.session import Ledger
 from core.errors import StorageAway
 from core.files import service as files
+from core.files.models import StoredFile
 from core.jobs import claims
 from core.jobs.models import Run
 from core.jobs.results import result_csv, result_name
@@ -76,12 +75,6 @@ def _is_recorded(ledger: Ledger, file_id: str) -> bool:
     """Whether a commit whose answer was lost did happen; True also when that cannot be told."""
     try:
         with ledger.read() as session:
-            return _find(session, file_id)
+            return session.get(StoredFile, file_id) is not None
     except Exception:
         return True
-
-
-def _find(session: Session, file_id: str) -> bool:
-    from core.files.models import StoredFile
-
-    return session.get(StoredFile, file_id) is not None

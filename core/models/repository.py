@@ -6,6 +6,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
+from core.checkpoints.repository import SHOWN
 from core.errors import NotFound, shown
 from core.jobs.models import Job
 from core.jobs.states import UNFINISHED
@@ -62,7 +63,7 @@ def checkpoint_called(session: Session, project_id: str, named: CheckpointName) 
     if job is None or is_deleted(session, named.model):
         return None
     query = select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == named.step,
-                                     Checkpoint.kind.in_(("listed", "final")), Checkpoint.deleted_at.is_(None))
+                                     Checkpoint.kind.in_(SHOWN), Checkpoint.deleted_at.is_(None))
     checkpoint = session.scalar(query.order_by(Checkpoint.created_at.desc()).limit(1))
     return None if checkpoint is None else (job, checkpoint)
 
