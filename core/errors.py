@@ -27,6 +27,8 @@ Each error survives pickling: its arguments are its state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class HeadraceError(Exception):
     """The root. `message` ends with the hint; `code` is stable; `param` is the dotted path of the field at fault."""
@@ -134,6 +136,7 @@ class ConfigurationError(HeadraceError):
 
 SHOWN_CHARACTERS = 80
 """A value shown in a message is escaped and cut here, so that no message carries a row or a page."""
+SHOWN_NAMES = 5
 
 
 def shown(value: object) -> str:
@@ -142,3 +145,8 @@ def shown(value: object) -> str:
         return "a number that is not finite"
     text = ascii(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def first_few(ids: Sequence[str]) -> str:
+    """Name the first few of many in a message."""
+    return ", ".join(ids[:SHOWN_NAMES]) + (", …" if len(ids) > SHOWN_NAMES else "")

@@ -19,7 +19,7 @@ from core.checkpoints.repository import SHOWN, get_checkpoint, live_checkpoints,
 from core.checkpoints.retention import let_go
 from core.checkpoints.uses import Uses
 from core.db.paging import Page, cut
-from core.errors import IllegalMove
+from core.errors import IllegalMove, first_few
 from core.ids import new_id
 from core.jobs.models import Job, Run
 from core.jobs.repository import lock_job
@@ -29,7 +29,6 @@ from core.specs.job import TrainingOptions
 
 KEEP_RECOVERY = 2
 """Recovery points that stay: the newest, and one before it should the newest not verify."""
-SHOWN_JOBS = 5
 
 
 def record(session: Session, job: Job, run: Run, *, step: int, kind: str, folder_key: str, manifest_digest: str, bytes: int,
@@ -125,9 +124,8 @@ def _refuse_used(session: Session, job: Job, checkpoint: Checkpoint) -> None:
     if (model := uses.model(checkpoint)) is not None:
         raise IllegalMove(f"{what} is what model {model} consists of; delete the model first", code="checkpoint_in_use")
     if jobs := uses.jobs(checkpoint):
-        named = ", ".join(jobs[:SHOWN_JOBS]) + (", …" if len(jobs) > SHOWN_JOBS else "")
-        raise IllegalMove(f"{what} is what {len(jobs)} unfinished jobs begin with ({named}); wait for them, or cancel them",
-                          code="checkpoint_in_use")
+        raise IllegalMove(f"{what} is what {len(jobs)} unfinished jobs begin with ({first_few(jobs)}); wait for them, or "
+                          "cancel them", code="checkpoint_in_use")
     if not is_finished(job.state) and checkpoint in _to_go_on_from(live_checkpoints(session, job.id)):
         raise IllegalMove(f"{what} is one of the newest of job {job.id}, which is {job.state} and goes on from it should its "
                           "run be interrupted; wait for later ones, or for the job's end", code="checkpoint_in_use")

@@ -34,7 +34,7 @@ from core.datasets.repository import (
 from core.datasets.shards import NewShard, add_shards, copy_shards, settle_shard
 from core.datasets.states import USABLE
 from core.db.paging import Page, read_page
-from core.errors import IllegalMove, InvalidValue, NotFound, shown
+from core.errors import IllegalMove, InvalidValue, NotFound, first_few, shown
 from core.files.models import StoredFile
 from core.files.repository import get_file, lock_file
 from core.ids import new_id
@@ -42,7 +42,6 @@ from core.jobs.repository import unfinished_jobs_on
 from core.projects.repository import lock_project
 
 MAX_NAME = 128
-SHOWN_JOBS = 5
 
 
 @dataclass(frozen=True)
@@ -161,9 +160,8 @@ def delete_dataset(session: Session, project_id: str, dataset_id: str, *, now: d
     dataset = get_dataset(session, project_id, dataset_id)
     jobs = unfinished_jobs_on(session, project_id, [v.id for v in versions_of(session, dataset.id)])
     if jobs:
-        named = ", ".join(jobs[:SHOWN_JOBS]) + (", …" if len(jobs) > SHOWN_JOBS else "")
-        raise IllegalMove(f"data set {dataset.id} is used by {len(jobs)} unfinished jobs ({named}); wait for them or cancel "
-                          "them", code="dataset_in_use")
+        raise IllegalMove(f"data set {dataset.id} is used by {len(jobs)} unfinished jobs ({first_few(jobs)}); wait for them or "
+                          "cancel them", code="dataset_in_use")
     retire(session, dataset, now=now)
     return dataset
 
