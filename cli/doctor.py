@@ -7,7 +7,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Literal
@@ -88,26 +89,17 @@ def _home(settings: Settings) -> Finding:
 
 
 def _database(settings: Settings) -> Finding:
-    if not settings.database_url:
-        require_home(settings)
-    ledger = Ledger(settings.sql_url, pool_size=1)
-    try:
+    with _opened(settings) as ledger:
         require_current(ledger.engine)
         return Finding("database", "ok", f"{ledger.engine.dialect.name}, schema as this release needs it")
-    finally:
-        ledger.close()
 
 
 def _clock(settings: Settings) -> Finding:
     """Leases go by the database's clock; files' times and log lines by this machine's."""
     if not settings.database_url:
         return Finding("clock", "ok", "the database is on this machine and goes by its clock")
-    ledger = Ledger(settings.sql_url, pool_size=1)
-    try:
-        with ledger.read() as session:
-            apart = (database_now(session) - system_clock()).total_seconds()
-    finally:
-        ledger.close()
+    with _opened(settings) as ledger, ledger.read() as session:
+        apart = (database_now(session) - system_clock()).total_seconds()
     return clock_finding(apart)
 
 
@@ -122,20 +114,26 @@ def clock_finding(apart_seconds: float) -> Finding:
 
 def _workers(settings: Settings) -> Finding:
     """Who renews its row; a server that is not running has nobody, which is no fault."""
-    if not settings.database_url:
-        require_home(settings)
-    ledger = Ledger(settings.sql_url, pool_size=1)
-    try:
-        with ledger.read() as session:
-            alive = workers.alive(session, 2 * settings.lease_seconds)
-    finally:
-        ledger.close()
+    with _opened(settings) as ledger, ledger.read() as session:
+        alive = workers.alive(session, 2 * settings.lease_seconds)
     told = {queue: sum(worker.queue == queue for worker in alive) for queue in ("train", "upkeep")}
     missing = [queue for queue, count in told.items() if not count]
     if missing:
         return Finding("workers", "note", f"no {' and no '.join(missing)} worker is alive; `headrace serve` starts them, "
                                           "`headrace worker` one alone")
     return Finding("workers", "ok", ", ".join(f"{count} {queue}" for queue, count in told.items()) + " alive")
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Ledger]:
+    """Open the database, which needs a home only where it lies in one."""
+    if not settings.database_url:
+        require_home(settings)
+    ledger = Ledger(settings.sql_url, pool_size=1)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def _redis(settings: Settings) -> Finding:
