@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from core.checkpoints.freeing import free, left_behind
 from core.checkpoints.garbage import unnamed
 from core.chores import service as chores
+from core.chores.kinds import PURGES
 from core.clock import Clock
 from core.db.session import Ledger
 from core.files import service as files
@@ -64,8 +65,8 @@ def _expire(session: Session, now: datetime) -> None:
 def _forget(session: Session, now: datetime) -> None:
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEY_LIFE))
     workers.forget_stopped(session, before=now - OLD_ROWS)
+    chores.retry_failed(session, PURGES, now=now)  # before they would be forgotten
     chores.forget_ended(session, before=now - OLD_ROWS)
-    files.ask_again(session, now=now)
     forget_speeds(session, now=now)
     forget_use(session, before=now - OLD_USE)
 

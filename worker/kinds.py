@@ -78,7 +78,7 @@ def _free(desk: Desk, chore: Chore, keys: list[str] | None) -> None:
 
 
 def give_up_purge(desk: Desk, session: Session, chore: Chore, cause: dict[str, Any]) -> None:
-    """The bytes stay; the chore's row says why."""
+    """The bytes stay for now, and the chore's row says why; a round of upkeep asks for them again (worker/cleaning.py)."""
 
 
 KINDS: dict[str, Work] = {

@@ -8,3 +8,5 @@ PURGE_FILE = "purge_file"
 """Free the bytes of a deleted file."""
 PURGE_DATASET = "purge_dataset"
 """Free the indexes and frames of a deleted data set."""
+PURGES = (PURGE_FILE, PURGE_DATASET)
+"""Those that free bytes which nobody asks for any more: never given up for good."""

@@ -26,11 +26,15 @@ def add(session: Session, kind: str, subject: str, *, now: datetime, not_before:
     """Ask for a chore. One that waits or is held already stays as it is; one that ended is opened again."""
     values = {"id": new_id("chore"), "kind": kind, "subject": subject, "state": "waiting", "attempts": 0, "fence": 0,
               "not_before": not_before or now, "created_at": now}
-    reopened = {"state": "waiting", "attempts": 0, "not_before": not_before or now, "error": None, "holder": None,
-                "lease_until": None}
     insert = upsert(session, Chore).values(**values)
-    session.execute(insert.on_conflict_do_update(index_elements=["kind", "subject"], set_=reopened,
+    session.execute(insert.on_conflict_do_update(index_elements=["kind", "subject"], set_=_reopened(not_before or now),
                                                  where=Chore.state.not_in(OPEN)))
+
+
+def retry_failed(session: Session, kinds: Iterable[str], *, now: datetime) -> None:
+    """Open chores of these kinds again that were given up."""
+    given_up = (Chore.kind.in_(list(kinds)), Chore.state == "failed")
+    session.execute(update(Chore).where(*given_up).values(_reopened(now)), execution_options={"synchronize_session": False})
 
 
 def wake(session: Session, kind: str, subjects: Iterable[str], *, now: datetime) -> None:
@@ -91,6 +95,10 @@ def forget_ended(session: Session, *, before: datetime) -> None:
 
 
 _LET_GO: dict[str, Any] = {"holder": None, "lease_until": None}
+
+
+def _reopened(not_before: datetime) -> dict[str, Any]:
+    return {**_LET_GO, "state": "waiting", "attempts": 0, "not_before": not_before, "error": None}
 
 
 def _write(session: Session, chore: Chore, values: dict[str, Any]) -> None:

@@ -74,13 +74,6 @@ def purgeable_keys(session: Session, file_id: str, *, now: datetime) -> list[str
     return [file.storage_key] if file.purged_at is not None else None
 
 
-def ask_again(session: Session, *, now: datetime) -> None:
-    """Ask once more for the bytes of deleted files that are still there, where the chore was given up."""
-    query = select(StoredFile.id).where(StoredFile.deleted_at.is_not(None), StoredFile.purged_at.is_(None))
-    for file_id in session.scalars(query):
-        chores.add(session, PURGE, file_id, now=now)
-
-
 def expire_files(session: Session, *, now: datetime, limit: int = 100) -> list[str]:
     """Delete files whose time has come; gives their ids."""
     query = select(StoredFile).where(StoredFile.expires_at <= now, StoredFile.deleted_at.is_(None)).limit(limit)
@@ -91,6 +84,5 @@ def expire_files(session: Session, *, now: datetime, limit: int = 100) -> list[s
 
 
 __all__ = [
-    "PURGE", "ask_again", "delete_file", "expire_files", "find_file", "get_file", "list_files", "purgeable", "purgeable_keys",
-    "record_file",
+    "PURGE", "delete_file", "expire_files", "find_file", "get_file", "list_files", "purgeable", "purgeable_keys", "record_file",
 ]

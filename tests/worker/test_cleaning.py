@@ -6,9 +6,11 @@ import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from core.chores import service as chores
+from core.chores.kinds import PURGE_DATASET, PURGE_FILE
 from core.chores.models import Chore
 from core.clock import system_clock
 from core.db.session import Ledger
@@ -77,6 +79,21 @@ def test_bytes_of_a_deleted_file_are_asked_for_again_after_a_chore_was_given_up(
     clean(ledger, tmp_path)
     with ledger.read() as session:
         assert session.scalars(select(Chore.state).where(Chore.subject == file.id)).all() == ["waiting"]
+
+
+@pytest.mark.parametrize(("kind", "days"), [(PURGE_FILE, 0), (PURGE_DATASET, 0), (PURGE_DATASET, 8)])
+def test_a_purge_that_was_given_up_is_asked_for_again_however_old(sqlite_ledger: Ledger, tmp_path: Path, kind: str,
+                                                                  days: int) -> None:
+    with sqlite_ledger.write() as session:
+        chores.add(session, kind, "marked as purged, and not removed", now=NOW - timedelta(days=days))
+        chores.add(session, "another", "of no concern", now=NOW)
+        for chore in session.scalars(select(Chore)):
+            chore.state, chore.attempts, chore.error = "failed", 3, {"code": "server_error", "message": "the disk is read-only"}
+    clean(sqlite_ledger, tmp_path)
+    with sqlite_ledger.read() as session:
+        found = session.execute(select(Chore.kind, Chore.state, Chore.attempts, Chore.not_before).order_by(Chore.state)).all()
+        assert [row[:3] for row in found] == [("another", "failed", 3), (kind, "waiting", 0)]
+        assert found[1].not_before <= NOW
 
 
 def test_old_debris_is_removed_and_nothing_else(sqlite_ledger: Ledger, tmp_path: Path) -> None:
