@@ -389,9 +389,6 @@ class Loading:
     by_reference: int = 0
     """Rows that the fast tokenizer left to the reference."""
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
 
 @dataclass(frozen=True, eq=False)
 class Batch:

@@ -19,6 +19,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
     header = {
         "step": batch.step, "epoch": batch.epoch, "trained_tokens": batch.trained_tokens, "truncated": batch.truncated,
         "spelled": batch.spelled, "overlong": batch.overlong, "overlong_first": batch.overlong_first,
-        "position": batch.position.to_json(), "loading": batch.loading.to_json(), "warnings": batch.warnings,
+        "position": batch.position.to_json(), "loading": batch.loading, "warnings": batch.warnings,
         "rows": [(ref.source, ref.row) for ref in batch.rows],
         "holes": pack_holes(batch.holes),
         "slots": batch.slots, "slot_count": batch.slot_count, "counts": batch.counts,
@@ -124,11 +125,9 @@ def write_block(kind: Kind, header: bytes, arrays: Sequence[np.ndarray] = ()) ->
     """Write a block; to be closed when it was handed over."""
     descriptor = os.memfd_create("headrace-batch", os.MFD_CLOEXEC)
     try:
-        size = 0
-        for part in (header, *arrays):
-            size += _write_all(descriptor, part)
-            size += _write_all(descriptor, b"\0" * _filling(size))
-        return Block(kind, len(header), size, descriptor)
+        content = b"".join(chain.from_iterable(map(_filled, (header, *arrays))))
+        _write_all(descriptor, memoryview(content))
+        return Block(kind, len(header), len(content), descriptor)
     except BaseException:
         os.close(descriptor)
         raise
@@ -173,12 +172,14 @@ def hear_taken(channel: socket.socket) -> tuple[int, float] | None:
     return _TAKEN.unpack(answer) if answer else None
 
 
-def _write_all(descriptor: int, part: Any) -> int:
-    view = memoryview(part).cast("B") if len(part) else memoryview(b"")
+def _filled(part: Any) -> tuple[Any, bytes]:
+    return part, bytes(_filling(memoryview(part).nbytes))
+
+
+def _write_all(descriptor: int, content: memoryview) -> None:
     written = 0
-    while written < len(view):
-        written += os.write(descriptor, view[written:])
-    return written
+    while written < len(content):
+        written += os.write(descriptor, content[written:])
 
 
 def _read_all(descriptor: int, into: memoryview) -> None:
