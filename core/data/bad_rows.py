@@ -18,10 +18,6 @@ class BadRows:
         self._sources = sources
         self._seen = skipped or RowSet()
 
-    @property
-    def is_limited(self) -> bool:
-        return self._most is not None
-
     def check(self, faults: Iterable[Hole]) -> None:
         """Count the rows at fault of a step; raises DataError for the first that is one too many."""
         if self._most is None:
