@@ -15,10 +15,11 @@ from core.data.spec import RowRef
 class RowSet:
     """Rows, each in there once; `len` counts them."""
 
-    def __init__(self, bits: Mapping[int, bytes] | None = None) -> None:
-        """Take the bits of each source by its number: row r is bit r % 8 of byte r // 8."""
+    def __init__(self, bits: Mapping[int, bytes] | None = None, *, size: int | None = None) -> None:
+        """Take the bits of each source by its number: row r is bit r % 8 of byte r // 8. `size` is how many are set, where that
+        is known; counting them takes longer than a copy."""
         self._bits = dict(bits or {})
-        self._size = sum(int.from_bytes(each).bit_count() for each in self._bits.values())
+        self._size = sum(int.from_bytes(each).bit_count() for each in self._bits.values()) if size is None else size
 
     def __contains__(self, ref: object) -> bool:
         if not isinstance(ref, RowRef):
@@ -46,7 +47,7 @@ class RowSet:
             return self
         grown = {source: _grown(self._bits.get(source, b""), [ref.row for ref in new if ref.source == source])
                  for source in {ref.source for ref in new}}
-        return RowSet(self._bits | grown)
+        return RowSet(self._bits | grown, size=len(self) + len(new))
 
     def to_json(self) -> dict[str, str]:
         return {str(source): base64.b64encode(zlib.compress(bits)).decode() for source, bits in sorted(self._bits.items())}
@@ -57,7 +58,8 @@ class RowSet:
 
 
 def _grown(bits: bytes, rows: list[int]) -> bytes:
-    grown = bytearray(bits.ljust(max(rows) // 8 + 1, b"\0"))
+    grown = bytearray(bits)
+    grown.extend(bytes(max(0, max(rows) // 8 + 1 - len(bits))))
     for row in rows:
         grown[row // 8] |= 1 << row % 8
     return bytes(grown)
