@@ -145,12 +145,12 @@ class RowReader:
         found.sort()
         if self._places is not None:
             self._expect(found)
-        stored = dict.fromkeys(range(len(refs)), _NOTHING)
+        stored = [_NOTHING] * len(refs)
         for place in found:
             shard = self._shelf.take(place.source, place.shard)
             raw = shard.row(place.number) if isinstance(shard, ParquetRows) else shard.read(place.start, place.end)
             stored[place.asked] = _Stored(place.shard, raw, place.noted)
-        return [*stored.values()]
+        return stored
 
     def _expect(self, found: Sequence[_Place]) -> None:
         """Have the remote ones fetched together: waiting for each in turn would cost a round trip a row."""

@@ -62,11 +62,6 @@ class DatasetIndex:
         shards, rows = self.locate(np.array([row]))
         return int(shards[0]), int(rows[0])
 
-    def span(self, row: int) -> tuple[int, int, int]:
-        """Give a row's shard, and where it starts and ends in there; raise IndexError for no row."""
-        shard, number = self.place(row)
-        return shard, *self.shards[shard].span(number)
-
     def find(self, rows: np.ndarray) -> Found:
         """Give all that reading rows takes; raise IndexError for no row."""
         shards, numbers = self.locate(rows)
@@ -81,11 +76,6 @@ class DatasetIndex:
         """Give a row's shard, and its line in there, counted from 1; raise IndexError for no row."""
         shard, number = self.place(row)
         return shard, self.shards[shard].line(number)
-
-    def hash(self, row: int) -> int:
-        """Give the 16 bits of a row's hash."""
-        shard, number = self.place(row)
-        return int(self.shards[shard].hashes[number])
 
     def hash_parts(self, rows_at_once: int = HASHES_AT_ONCE) -> Iterator[np.ndarray]:
         """Give all hashes in order, as uint16 arrays of `rows_at_once` rows, of which only the last may be shorter."""

@@ -28,8 +28,9 @@ def test_rows_are_numbered_over_the_shards(tmp_path: Path):
 def test_a_row_is_told_by_its_shard_and_what_that_shard_knows(tmp_path: Path):
     index = index_of(tmp_path, [chat_row()], [b"", chat_row("b"), chat_row("c")])
     assert index.line(1) == (1, 2)
-    assert index.span(2) == (1, *index.shards[1].span(1))
-    assert index.hash(2) == index.shards[1].hashes[1]
+    found = index.find(np.array([2]))
+    assert (*found.shards, *found.starts, *found.ends) == (1, *index.shards[1].span(1))
+    assert found.hashes == [index.shards[1].hashes[1]]
 
 
 def test_faulty_rows_of_all_shards_are_known_by_their_number_in_the_source(tmp_path: Path):
