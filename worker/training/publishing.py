@@ -40,18 +40,15 @@ class Publisher:
 
     def __init__(self, folder: Path, *, keep: int = KEPT_BY_HAND) -> None:
         self._folder, self._keep = folder / "checkpoints", keep
-        self._recoveries: list[Path] = []
 
     def open(self, from_step: int) -> None:
         """Make the folder and clear it of what no one can name: unfinished writes, and recovery points ahead of the start."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for debris in self._folder.glob(".tmp-*"):
             shutil.rmtree(debris)
-        for folder in sorted(self._folder.glob(f"step-*{RECOVERY}")):
+        for folder in self._recoveries():
             if int(folder.name.split("-")[1]) > from_step:
                 _remove(folder)
-            else:
-                self._recoveries.append(folder)
 
     def publish(self, step: int, kind: CheckpointKind, write_files: Callable[[Path], None]) -> Published:
         """Let `write_files` fill a folder aside, and publish it under the name of its step and kind."""
@@ -69,14 +66,16 @@ class Publisher:
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        if kind == "recovery":
-            self._recoveries = [known for known in self._recoveries if known != folder] + [folder]
         return Published(folder, sealed.digest, sealed.bytes)
 
     def prune(self) -> None:
         """Remove recovery points beyond the newest few. To be called when the last one was reported."""
-        while len(self._recoveries) > self._keep:
-            _remove(self._recoveries.pop(0))
+        for folder in self._recoveries()[:-self._keep]:
+            _remove(folder)
+
+    def _recoveries(self) -> list[Path]:
+        """Those that are there, in the order of their steps."""
+        return sorted(self._folder.glob(f"step-*{RECOVERY}"))
 
 
 def _remove(folder: Path) -> None:
