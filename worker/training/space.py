@@ -37,7 +37,7 @@ class Room:
         need, free = round(max(size, self._largest) * MARGIN), self._free(self._folder)
         if free - need >= (0 if from_reserve else self._min_free):
             return True
-        self._pause(step, need=need, free=free)
+        self._pause(size, step=step, free=free)
         return False
 
     def is_back(self, *, step: int) -> bool:
@@ -46,8 +46,7 @@ class Room:
 
     def ran_out(self, size: int, *, step: int) -> None:
         """Note that the disk filled while a checkpoint was written."""
-        self._largest = max(size, self._largest)
-        self._pause(step, need=round(self._largest * MARGIN), free=self._free(self._folder))
+        self._pause(size, step=step, free=self._free(self._folder))
 
     def miss(self, step: int) -> None:
         """Note a checkpoint that clients would have seen."""
@@ -59,8 +58,9 @@ class Room:
             self._report(SavingResumed(step, "disk", self._missed))
             self.is_short, self._missed = False, []
 
-    def _pause(self, step: int, *, need: int, free: int) -> None:
-        self._largest = max(self._largest, round(need / MARGIN))
+    def _pause(self, size: int, *, step: int, free: int) -> None:
+        self._largest = max(size, self._largest)
+        need = round(self._largest * MARGIN)
         if not self.is_short:
             self.is_short = True
             cause = (f"the worker's disk has {free:,} bytes free, and a checkpoint needs {need:,} beside the "
