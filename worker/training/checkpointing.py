@@ -129,8 +129,7 @@ class Saver:
             return False
         if kind == "final" or self.is_busy or not self._room.is_short or self._room.is_back(step=step):
             return True
-        if kind == "listed":
-            self._room.miss(step)
+        self._leave_out(step, kind)
         return False
 
     def save(self, taken: Snapshot, kind: CheckpointKind, metrics: dict[str, float]) -> None:
