@@ -23,7 +23,6 @@ from core.errors import RunRejected
 from core.specs.job import Precision
 
 Dtype = Literal["fp32", "bf16", "fp16"]
-BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 BF16_FROM: Capability = (8, 0)
 FP16_FROM: Capability = (7, 0)
 FAST_HALVES: Capability = (6, 0)
