@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from core.db.base import UtcDateTime
 from core.devices.models import Device
 from core.jobs.models import Job, Run
-from core.projects.models import Project, RecentUse
-from core.projects.usage import decay
+from core.projects.models import Project
+from core.projects.usage import recent_use
 from core.scheduling.cluster import Cluster, Host, Need, Running, Slot
 from core.scheduling.order import Share, Waiting, own_order, with_held
 from core.scheduling.policy import Policy
@@ -106,10 +106,9 @@ class Asking:
 
 def read_shares(session: Session, running: Sequence[Running], *, now: datetime, policy: Policy) -> dict[str, Share]:
     """Each project's weight, recent use, and what it holds now."""
-    query = select(Project.id, Project.weight, RecentUse.device_seconds, RecentUse.noted_at)
-    rows = session.execute(query.outerjoin(RecentUse, RecentUse.project_id == Project.id))
-    shares = {project_id: Share(weight, _recent(seconds, at, now, policy)) for project_id, weight, seconds, at in rows}
-    return with_held(shares, running)
+    used = recent_use(session, now=now, half_life_seconds=policy.half_life_seconds)
+    weights = session.execute(select(Project.id, Project.weight))
+    return with_held({project_id: Share(weight, used.get(project_id, 0.0)) for project_id, weight in weights}, running)
 
 
 def read_running(session: Session, *, now: datetime) -> dict[str, Running]:
@@ -243,10 +242,6 @@ def _at_hand(slots: Sequence[Slot], asking: Asking) -> tuple[Slot, ...]:
     mine = [slot for slot in slots if slot.id in asking.free]
     others = sorted((slot for slot in slots if slot.id not in asking.free), key=lambda slot: slot.run_id is None)
     return (*mine, *(replace(slot, run_id=slot.run_id or ELSEWHERE) for slot in others[: max(0, asking.of - len(mine))]))
-
-
-def _recent(seconds: float | None, at: datetime | None, now: datetime, policy: Policy) -> float:
-    return seconds * decay((now - at).total_seconds(), policy.half_life_seconds) if seconds and at else 0.0
 
 
 def _moment(stamp: float | None) -> datetime | None:
