@@ -100,11 +100,6 @@ def order_queue(waiting: Iterable[Waiting], shares: Mapping[str, Share], *, now:
     return list(in_turn(queues, shares, now=now, policy=policy))
 
 
-def positions(waiting: Iterable[Waiting], shares: Mapping[str, Share], *, now: datetime, policy: Policy) -> dict[str, int]:
-    """Each job's place in the queue, by its id, from 1."""
-    return {job.id: number for number, job in enumerate(order_queue(waiting, shares, now=now, policy=policy), start=1)}
-
-
 def own_order(job: Waiting) -> tuple[int, datetime, str]:
     """A job's place within its own project."""
     return (-job.priority, job.queued_at, job.id)
@@ -126,4 +121,4 @@ def _push(heap: list[tuple[Any, ...]], streams: Mapping[str, Iterator[Waiting]],
         heapq.heappush(heap, (-job.priority, not job.holds(now, policy), uses[project_id], job.queued_at, job.id, job))
 
 
-__all__ = ["HELD_SECONDS", "Share", "Waiting", "in_turn", "order_queue", "own_order", "positions", "with_held"]
+__all__ = ["HELD_SECONDS", "Share", "Waiting", "in_turn", "order_queue", "own_order", "with_held"]

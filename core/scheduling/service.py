@@ -83,11 +83,6 @@ def order_queue(session: Session, *, now: datetime, policy: Policy = DEFAULT) ->
     return order(read_queue(session, now=now), shares, now=now, policy=policy)
 
 
-def positions(session: Session, *, now: datetime, policy: Policy = DEFAULT) -> dict[str, int]:
-    """Each due job's place in the queue, by its id, from 1."""
-    return {job.id: number for number, job in enumerate(order_queue(session, now=now, policy=policy), start=1)}
-
-
 def is_any_higher(session: Session) -> bool:
     """Whether a job waits whose priority is higher than that of one that runs: two seeks in an index."""
     highest = session.scalar(select(func.max(Job.priority)).where(Job.state == "queued"))
@@ -108,4 +103,4 @@ def _tell(session: Session, room: Room, run_id: str, *, now: datetime) -> bool:
     return True
 
 
-__all__ = ["choose_next", "is_any_higher", "note_blocked", "one_at_a_time", "order_queue", "positions", "preempt"]
+__all__ = ["choose_next", "is_any_higher", "note_blocked", "one_at_a_time", "order_queue", "preempt"]

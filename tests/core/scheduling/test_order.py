@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.projects.usage import decay
-from core.scheduling.order import HELD_SECONDS, Share, Waiting, in_turn, order_queue, positions, with_held
+from core.scheduling.order import HELD_SECONDS, Share, Waiting, in_turn, order_queue, with_held
 from core.scheduling.policy import Policy
 from tests.core.scheduling.pictures import NOW, runs, waits
 
@@ -49,8 +49,8 @@ def test_a_job_that_holds_goes_before_its_equals_and_no_others():
     assert order(not_yet, jobs[1], heavy=Share(recent_seconds=9000)) == "small blocked"
 
 
-def test_positions_count_from_one():
-    assert positions([waits("b", since=2), waits("a", since=1)], {}, now=NOW, policy=POLICY) == {"a": 1, "b": 2}
+def test_among_equals_the_one_that_was_queued_first_goes_first():
+    assert order(waits("b", since=2), waits("a", since=1)) == "a b"
 
 
 def test_only_the_first_job_of_each_project_is_read_until_more_is_asked_for():

@@ -13,9 +13,10 @@ from core.jobs.claims import Claim
 from core.jobs.models import Job
 from core.projects.models import Project
 from core.projects.usage import note_use
+from core.queue.order import in_turn
 from core.scheduling.policy import Policy
 from core.scheduling.reading import Barred
-from core.scheduling.service import is_any_higher, order_queue, positions, preempt
+from core.scheduling.service import is_any_higher, order_queue, preempt
 from core.workers import service as workers
 from tests.factories import NOW, a_project, a_queued_job, later
 
@@ -135,7 +136,7 @@ def test_the_order_is_told_for_the_whole_queue(ledger: Ledger):
                  for project, priority in (("a", 0), ("a", 0), ("b", 0), ("b", 7))}
         told = [names[job.id] for job in order_queue(session, now=NOW)]
         assert told == ["b7", "a0", "a0", "b0"]
-        assert sorted(positions(session, now=NOW).values()) == [1, 2, 3, 4]
+        assert [turn.place for turn in in_turn(session, policy=POLICY, now=NOW)] == [1, 2, 3, 4]
 
 
 def test_a_host_finds_its_job_behind_many_that_it_could_never_run(ledger: Ledger):
