@@ -21,9 +21,7 @@ from core.jobs.repository import holding_runs
 from core.logs import get_log
 from core.queue.notes import has_unnoted, note_starts
 from core.queue.service import Sharing
-from core.quotas.claiming import barred_by
 from core.quotas.limits import NO_RULES, Rules
-from core.quotas.standing import read_standing
 from core.scheduling import service as scheduling
 from core.scheduling.policy import DEFAULT, Policy
 from worker.away import is_away
@@ -116,9 +114,7 @@ class Reaper(RoleThread):
             if not scheduling.is_any_higher(session):
                 return
         with self._ledger.write() as session:
-            now = database_now(session)
-            barred = barred_by(read_standing(session, rules=self._rules, now=now))
-            told = scheduling.preempt(session, now=now, policy=self._policy, barred=barred)
+            told = scheduling.preempt(session, now=database_now(session), policy=self._policy, rules=self._rules)
         for job_id in told:
             log.info("run.preempting", job_id=job_id)
             self._rings.job(job_id)

@@ -30,11 +30,10 @@ from core.jobs.moves import move
 from core.jobs.repository import holding_runs, lock_job, lock_run
 from core.projects.models import Project
 from core.projects.usage import note_use
-from core.quotas.claiming import barred_by
+from core.quotas.claiming import read_barred
 from core.quotas.limits import NO_RULES, Rules
-from core.quotas.standing import read_standing
 from core.scheduling.policy import DEFAULT, Policy
-from core.scheduling.reading import NOBODY, Asking, Barred
+from core.scheduling.reading import Asking
 from core.scheduling.service import choose_next, note_blocked, one_at_a_time
 from core.storage.artifacts import run_key
 
@@ -48,19 +47,18 @@ class Claim:
 
 
 def claim_next(session: Session, *, worker_id: str, host: str, devices: Sequence[str], lease_seconds: float,
-               of: int | None = None, now: datetime | None = None, policy: Policy = DEFAULT, barred: Barred = NOBODY,
-               rules: Rules = NO_RULES
+               of: int | None = None, now: datetime | None = None, policy: Policy = DEFAULT, rules: Rules = NO_RULES
                ) -> Claim | None:
     """Claim the job whose turn it is on this host, with as many of the free `devices` (ids) as it asks for: all, or none.
 
     `of` is how many devices the host has in all, as many as are free unless told. None when nothing is due that may start here
     now: jobs that wait for several devices are noted as such, and room is kept for them (`core/scheduling/choosing.py`). A host
-    without a device of record takes jobs of one, and leases none. Nothing of those who are `barred`, or whom a quota keeps, is
+    without a device of record takes jobs of one, and leases none. Nothing of those whom a quota keeps is
     claimed. Claims are made one after another, on all hosts together, so what is counted here still holds at the commit."""
     now = now or database_now(session)
     one_at_a_time(session)
     asking = Asking(host, tuple(devices), len(devices) if of is None else of)
-    barred = barred | barred_by(read_standing(session, rules=rules, now=now))
+    barred = read_barred(session, rules=rules, now=now)
     tried: frozenset[str] = frozenset()
     while True:
         choice = choose_next(session, asking, now=now, policy=policy, barred=barred, without=tried)

@@ -71,9 +71,6 @@ class Barred:
     fresh: frozenset[str] = frozenset()
     """None of their jobs that no run has begun yet."""
 
-    def __or__(self, more: Barred) -> Barred:
-        return Barred(self.all | more.all, self.fresh | more.fresh)
-
 
 NOBODY = Barred()
 

@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 from core.events.service import append_message
 from core.jobs.models import Job
 from core.jobs.repository import lock_job
+from core.quotas.claiming import read_barred
+from core.quotas.limits import NO_RULES, Rules
 from core.scheduling.choosing import Blocked, Choice, choose
 from core.scheduling.order import Waiting, in_turn
 from core.scheduling.order import order_queue as order
@@ -63,14 +65,16 @@ def note_blocked(session: Session, blocked: Sequence[Blocked], *, now: datetime)
                         execution_options={"synchronize_session": False})
 
 
-def preempt(session: Session, *, now: datetime, policy: Policy = DEFAULT, barred: Barred = NOBODY) -> list[str]:
-    """Tell runs to make room for jobs of higher priority that cannot start; give the jobs that are to wait again.
+def preempt(session: Session, *, now: datetime, policy: Policy = DEFAULT, rules: Rules = NO_RULES) -> list[str]:
+    """Tell runs to make room for jobs of higher priority that cannot start; give the jobs that are to wait again. Nobody makes
+    room for a job that a quota keeps.
 
     Safe to call at any moment: a run that was told is not told again, and what has room needs nobody."""
     one_at_a_time(session)
     running = read_running(session, now=now)
     cluster = read_cluster(session, running, now=now)
     shares = read_shares(session, list(running.values()), now=now, policy=policy)
+    barred = read_barred(session, rules=rules, now=now)
     turns = in_turn(read_queues(session, now=now, barred=barred), shares, now=now, policy=policy)
     rooms = plan_room(turns, cluster, now=now, policy=policy)
     return [running[run_id].job_id for room in rooms for run_id in room.run_ids if _tell(session, room, run_id, now=now)]

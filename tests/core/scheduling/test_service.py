@@ -14,8 +14,8 @@ from core.jobs.models import Job
 from core.projects.models import Project
 from core.projects.usage import note_use
 from core.queue.order import in_turn
+from core.quotas.service import set_limits
 from core.scheduling.policy import Policy
-from core.scheduling.reading import Barred
 from core.scheduling.service import is_any_higher, order_queue, preempt
 from core.workers import service as workers
 from tests.factories import NOW, a_project, a_queued_job, later
@@ -117,6 +117,17 @@ def test_a_job_of_higher_priority_makes_one_run_leave_and_takes_its_place(ledger
         assert preempt(session, now=later(500), policy=POLICY) == []
 
 
+def test_nobody_makes_room_for_a_job_that_a_quota_keeps(ledger: Ledger):
+    with ledger.write() as session:
+        a_host(session, cards=1)
+        low, high = claim_of_new(session, a_project(session, "low")), a_project(session, "high")
+        a_queued_job(session, high, priority=5)
+        set_limits(session, high.id, {"running_jobs": 0})
+        assert preempt(session, now=later(61), policy=POLICY) == []
+        set_limits(session, high.id, {"running_jobs": 1})
+        assert preempt(session, now=later(61), policy=POLICY) == [low.job.id]
+
+
 def test_a_cancel_or_a_pause_goes_before_making_room(ledger: Ledger):
     with ledger.write() as session:
         a_host(session, cards=2)
@@ -158,7 +169,7 @@ def test_a_host_finds_its_job_behind_many_that_lack_devices_now(ledger: Ledger):
         assert claimed(session, at=1, worker=1) == small.id
 
 
-def test_nothing_of_those_who_are_barred_is_claimed(ledger: Ledger):
+def test_nothing_of_those_whom_a_quota_keeps_is_claimed(ledger: Ledger):
     with ledger.write() as session:
         full, spent, other = (a_project(session, name) for name in ("full", "spent", "other"))
         a_queued_job(session, full)
@@ -167,9 +178,10 @@ def test_nothing_of_those_who_are_barred_is_claimed(ledger: Ledger):
         free, keyed = a_queued_job(session, other), a_queued_job(session, other, priority=3)
         keyed.key_id = "key_full"
         session.flush()
-        barred = Barred(frozenset({full.id, "key_full"}), frozenset({spent.id}))
-        told = [claims.claim_next(session, worker_id="w", host="x", devices=(), lease_seconds=30, now=NOW, barred=barred)
-                for _ in range(3)]
+        for subject in (full.id, "key_full"):
+            set_limits(session, subject, {"running_jobs": 0})
+        set_limits(session, spent.id, {"device_seconds": 0})
+        told = [claims.claim_next(session, worker_id="w", host="x", devices=(), lease_seconds=30, now=NOW) for _ in range(3)]
         assert [found.job.id if found else None for found in told] == [begun.id, free.id, None]
         assert fresh.state == "queued"
 
