@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
-
 from core.clock import Clock, system_clock
 from core.db.session import Ledger, database_now
 from core.jobs import claims
-from core.jobs.models import Job, Run
-from core.jobs.repository import holding_runs
+from core.jobs.models import Run
+from core.jobs.repository import holding_runs, is_any_due
 from core.logs import get_log
 from core.queue.notes import has_unnoted, note_starts
 from core.queue.service import Sharing
@@ -122,9 +120,8 @@ class Reaper(RoleThread):
     def _ring_for_queued(self) -> None:
         """Wake the train workers when jobs are due and no wake-up waits: theirs may have been lost with Redis."""
         with self._ledger.read() as session:
-            is_due = or_(Job.not_before.is_(None), Job.not_before <= database_now(session))
-            job = session.scalar(select(Job.id).where(Job.state == "queued", is_due).limit(1))
-        if job is not None and not self._rings.train_depth():
+            is_due = is_any_due(session, now=database_now(session))
+        if is_due and not self._rings.train_depth():
             self._rings.train()
 
     def _note_forecasts(self, now: float) -> None:

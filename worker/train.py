@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import threading
 
-from sqlalchemy import or_, select
-
 from core.db.session import Ledger, database_now
 from core.devices import service as devices
 from core.devices.discovery import find_devices
@@ -19,7 +17,7 @@ from core.devices.service import FoundDevice
 from core.errors import Unavailable
 from core.jobs import claims
 from core.jobs.claims import Claim
-from core.jobs.models import Job
+from core.jobs.repository import is_any_due
 from core.logs import get_log
 from core.quotas.limits import Rules
 from core.scheduling.policy import Policy
@@ -75,8 +73,7 @@ def run_one(place: Place, who: Identity, found: list[FoundDevice]) -> bool:
 def claim_next(ledger: Ledger, settings: Settings, who: Identity, found: list[FoundDevice]) -> Claim | None:
     """Claim the job that is due, with as many free devices of this host as it asks for; None when either is missing."""
     with ledger.read() as session:
-        is_due = or_(Job.not_before.is_(None), Job.not_before <= database_now(session))
-        if session.scalar(select(Job.id).where(Job.state == "queued", is_due).limit(1)) is None:
+        if not is_any_due(session, now=database_now(session)) or not mine(devices.free(session, who.host), found):
             return None
     with ledger.write() as session:
         free = mine(devices.free(session, who.host), found)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound, shown
@@ -41,6 +42,12 @@ def holding_runs(session: Session, worker_id: str | None = None) -> list[Run]:
     """Runs that hold a job, of one worker or of all."""
     query = select(Run).where(Run.state == "holding").order_by(Run.started_at)
     return list(session.scalars(query if worker_id is None else query.where(Run.worker_id == worker_id)))
+
+
+def is_any_due(session: Session, *, now: datetime) -> bool:
+    """Whether a job waits that may start now."""
+    is_due = or_(Job.not_before.is_(None), Job.not_before <= now)
+    return session.scalar(select(Job.id).where(Job.state == "queued", is_due).limit(1)) is not None
 
 
 def unfinished_jobs_on(session: Session, project_id: str, version_ids: Iterable[str]) -> list[str]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy import event
+
 from core.db.session import Ledger
 from core.devices.service import FoundDevice
 from core.jobs.models import Job
@@ -32,6 +34,20 @@ def test_a_job_waits_while_every_device_is_taken(ledger: Ledger, tmp_path: Path)
     settings = Settings(home=tmp_path)
     assert claim_next(ledger, settings, a_worker(1), [CPU]) is not None
     assert claim_next(ledger, settings, a_worker(2), [CPU]) is None
+
+
+def test_a_look_without_a_free_device_writes_nothing(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    announce_devices(sqlite_ledger, HOST, [CPU])
+    with sqlite_ledger.write() as session:
+        factories.a_queued_job(session)
+        factories.a_queued_job(session)
+    settings = Settings(home=tmp_path)
+    assert claim_next(sqlite_ledger, settings, a_worker(1), [CPU]) is not None
+    began: list[str] = []
+    event.listen(sqlite_ledger.engine, "before_cursor_execute", lambda _c, _k, sql, *_: began.append(sql))
+    assert claim_next(sqlite_ledger, settings, a_worker(2), [CPU]) is None
+    assert "BEGIN" in began
+    assert "BEGIN IMMEDIATE" not in began
 
 
 def test_each_worker_of_a_host_gets_a_card_of_its_own(ledger: Ledger, tmp_path: Path) -> None:
