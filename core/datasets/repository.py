@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.datasets.models import Dataset, DatasetVersion
-from core.datasets.states import USABLE
+from core.datasets.states import STATUSES, USABLE
 from core.errors import NotFound, shown
 
 
@@ -62,8 +64,12 @@ def implicit_dataset(session: Session, file_id: str) -> Dataset | None:
     return session.scalar(query)
 
 
+def newest_version(session: Session, dataset_id: str, *, status: Collection[str] = STATUSES) -> DatasetVersion | None:
+    """The newest version in one of these states. A version brings its files along, so no others are asked for."""
+    query = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id, DatasetVersion.status.in_(status))
+    return session.scalar(query.order_by(DatasetVersion.number.desc()).limit(1))
+
+
 def newest_usable(session: Session, dataset_id: str) -> DatasetVersion | None:
     """The newest ready version, or the newest that is being indexed when none is ready."""
-    usable = [v for v in versions_of(session, dataset_id) if v.status in USABLE]
-    ready = [v for v in usable if v.status == "ready"]
-    return (ready or usable or [None])[0]
+    return next(filter(None, (newest_version(session, dataset_id, status=[status]) for status in USABLE)), None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
@@ -28,6 +28,7 @@ from core.datasets.repository import (
     lock_dataset,
     lock_version,
     newest_usable,
+    newest_version,
     next_number,
     versions_of,
 )
@@ -88,7 +89,7 @@ def version_for_file(session: Session, project_id: str, file_id: str, *, now: da
     dataset = implicit_dataset(session, file_id)
     if dataset is None:
         dataset = _add_dataset(session, project_id, file.filename, now=now, is_implicit=True)
-    newest = next(iter(versions_of(session, dataset.id)), None)
+    newest = newest_version(session, dataset.id)
     if newest is not None and newest.status in USABLE:
         return newest
     return _add_version(session, dataset, Rows([file_id]), now=now)
@@ -118,10 +119,10 @@ def list_versions(session: Session, dataset_id: str) -> list[DatasetVersion]:
 
 def latest_version(session: Session, dataset_id: str) -> DatasetVersion:
     """The newest version, whatever became of it."""
-    found = versions_of(session, dataset_id)
-    if not found:
+    found = newest_version(session, dataset_id)
+    if found is None:
         raise NotFound(f"data set {shown(dataset_id)} has no version; register a file under its name")
-    return found[0]
+    return found
 
 
 def get_version(session: Session, project_id: str, dataset_id: str, number: int, *, param: str | None = None) -> DatasetVersion:
@@ -168,10 +169,8 @@ def delete_dataset(session: Session, project_id: str, dataset_id: str, *, now: d
 
 def note_progress(session: Session, version_id: str, *, progress_bytes: int) -> None:
     """Show how far the index is."""
-    version = lock_version(session, version_id)
-    if version is not None and version.status == "indexing":
-        version.progress_bytes = progress_bytes
-        session.flush()
+    is_open = (DatasetVersion.id == version_id, DatasetVersion.status == "indexing")
+    session.execute(update(DatasetVersion).where(*is_open).values(progress_bytes=progress_bytes))
 
 
 def settle_listing(session: Session, version_id: str, found: Sequence[NewShard]) -> DatasetVersion:
@@ -254,7 +253,7 @@ def _add_dataset(session: Session, project_id: str, name: str, *, now: datetime,
 
 
 def _append(session: Session, dataset: Dataset, rows: Rows, *, now: datetime) -> DatasetVersion:
-    former = next((version for version in versions_of(session, dataset.id) if version.status in USABLE), None)
+    former = newest_version(session, dataset.id, status=USABLE)
     if former is None or not former.is_listed:
         raise IllegalMove(f"data set {dataset.id} has no version whose files are known to append to; register it without "
                           "append, or wait until its newest version is ready", code="dataset_not_ready")

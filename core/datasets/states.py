@@ -10,8 +10,9 @@ failed
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 VersionStatus = Literal["indexing", "ready", "failed"]
+STATUSES: tuple[VersionStatus, ...] = get_args(VersionStatus)
 USABLE: tuple[VersionStatus, ...] = ("ready", "indexing")
-"""A job may name such a version: what is being indexed now is waited for."""
+"""A job may name such a version: what is being indexed now is waited for. The better one comes first."""
