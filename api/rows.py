@@ -9,7 +9,7 @@ from api.deps import Parts, Tenant
 from api.schemas.datasets import RowObject, RowPage, VersionError
 from core.data.asking import must_ask
 from core.data.page import ask_page, read_page
-from core.data.spec import Places, SourceSpec
+from core.data.spec import Places, SourceSpec, StreamSpec
 from core.datasets.models import DatasetVersion
 from core.datasets.sources import source_of
 from core.errors import IllegalMove
@@ -29,9 +29,9 @@ def ready_source(version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
     return source_of(version, artifacts, name=f"version {version.number}")
 
 
-def places_for(source: SourceSpec, parts: Parts, tenant: Tenant) -> Places:
-    """What opens the places that a source's shards lie in, and no more."""
-    names = {shard.place for shard in source.shards if shard.place is not None}
+def places_for(rows: SourceSpec | StreamSpec, parts: Parts, tenant: Tenant) -> Places:
+    """What opens the places that rows lie in, and no more."""
+    names = rows.place_names
     return places_of_tenant(parts, tenant, readable).only(names) if names else Places()
 
 

@@ -10,14 +10,12 @@ from sqlalchemy.orm import Session
 
 from api.deps import PartsDep, TenantDep
 from api.paging import MOST, Limit
-from api.rows import places_of_tenant
+from api.rows import places_for
 from api.schemas.lineage import StepRows
-from core.data.spec import Places
 from core.events.models import Event
 from core.jobs.service import get_job
 from core.lineage.reading import show_step
 from core.lineage.service import get_step
-from core.places import readable
 from core.steering.service import data_stream
 
 router = APIRouter(prefix="/fine_tuning/jobs/{job_id}/steps", tags=["fine-tuning"])
@@ -41,9 +39,8 @@ def rows(
         kept = get_step(session, job, step)
         stream = data_stream(session, job, artifacts=parts.artifacts)
         train_loss = _train_loss(session, job.id, step)
-    places = places_of_tenant(parts, tenant, readable).only(stream.place_names) if stream.place_names else Places()
-    view = show_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST), places=places,
-                     timeout_seconds=TIMEOUT_SECONDS)
+    view = show_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST),
+                     places=places_for(stream, parts, tenant), timeout_seconds=TIMEOUT_SECONDS)
     return StepRows.of(job_id, step, kept.digest, view, train_loss=train_loss)
 
 

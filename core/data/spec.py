@@ -71,6 +71,11 @@ class SourceSpec:
         return {"digest": self.digest, "format": self.format, "columns": self.columns, "layout": self.layout,
                 "block_rows": self.block_rows, "shards": [shard.digest for shard in self.shards]}
 
+    @property
+    def place_names(self) -> set[str]:
+        """The places that its rows lie in."""
+        return {shard.place for shard in self.shards if shard.place is not None}
+
     @classmethod
     def of_file(cls, name: str, path: str, index_path: str, row_format: RowFormat, digest: str = "") -> SourceSpec:
         """Describe a source of one local file of lines."""
@@ -165,7 +170,7 @@ class StreamSpec:
     @property
     def place_names(self) -> set[str]:
         """The places that its rows lie in."""
-        return {shard.place for source in self.sources for shard in source.shards if shard.place is not None}
+        return {name for source in self.sources for name in source.place_names}
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
