@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from sqlalchemy.orm import Session
 
 from api.bodies import JsonRoute
 from api.deps import Parts, PartsDep, Tenant, TenantDep
@@ -168,10 +167,6 @@ def lengths(
 
 def _version(dataset_id: str, number: int | None, tenant: Tenant, parts: Parts) -> DatasetVersion:
     with parts.ledger.read() as session:
-        return _find_version(session, dataset_id, number, tenant)
-
-
-def _find_version(session: Session, dataset_id: str, number: int | None, tenant: Tenant) -> DatasetVersion:
-    if number is not None:
-        return get_version(session, tenant.project_id, dataset_id, number)
-    return latest_version(session, get_dataset(session, tenant.project_id, dataset_id).id)
+        if number is not None:
+            return get_version(session, tenant.project_id, dataset_id, number)
+        return latest_version(session, get_dataset(session, tenant.project_id, dataset_id).id)
