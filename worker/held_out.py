@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from core.data.ahead import ReadAhead
 from core.data.held_out import held_out_rows, joined_by
@@ -63,12 +62,6 @@ class HeldOutRows:
     def close(self) -> None:
         if self._near is not None:
             self._near.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def _is_far(self, told: StreamSpec) -> bool:
         return self._is_read_elsewhere or bool(told.place_names)

@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -191,9 +191,9 @@ def _validation(spec: RunSpec, ties: _Ties, stream: Callable[[], StreamSpec], st
     if spec.validation is None:
         return None
     told = StreamSpec.from_json(spec.validation)
-    rows = opened.enter_context(HeldOutRows(
+    rows = opened.enter_context(closing(HeldOutRows(
         lambda step: stream_after(told, stream(), step), ties.sharing.open, is_read_elsewhere=bool(ties.member.hand_fds),
-        share=lambda read: share_of(read, ties.member)))
+        share=lambda read: share_of(read, ties.member))))
     ties.child.on_stop(rows.interrupt)
     rows.open(step)
     return rows
