@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from core.data.index import build_index
-from core.data.spec import Batch, MixtureEntry, RowFormat, SourceSpec, StreamSpec
+from core.data.spec import Batch, MixtureEntry, RowFormat, ShardSpec, SourceSpec, StreamSpec
+from tests.core.data.files_on_disk import parquet
 from tests.tiny import write_tokenizer
 
 
@@ -32,6 +33,15 @@ def write_source(folder: Path, name: str, rows: Sequence[dict[str, Any] | str], 
     path.write_text("".join((each if isinstance(each, str) else json.dumps(each)) + "\n" for each in rows))
     report = build_index(path, index_path, shape=row_format)
     return SourceSpec.of_file(name, str(path), str(index_path), row_format, report.sha256)
+
+
+def parquet_source(folder: Path, name: str = "table", rows: int = 12) -> SourceSpec:
+    """Prompts and completions as one registered file of Parquet."""
+    path, index_path = folder / f"{name}.parquet", folder / f"{name}.parquet.index"
+    path.write_bytes(parquet([{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(rows)]))
+    report = build_index(path, index_path)
+    shard = ShardSpec(str(path), str(index_path), report.sha256, kind="parquet", name=path.name)
+    return SourceSpec(name, (shard,), "prompt_completion", report.sha256)
 
 
 def write_shards(folder: Path, name: str, parts: Sequence[Sequence[dict[str, Any] | str]]) -> SourceSpec:

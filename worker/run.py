@@ -200,10 +200,10 @@ def _validation(spec: RunSpec, ties: _Ties, stream: Callable[[], StreamSpec], st
 
 
 def longest_step(stream: StreamSpec, member: Member) -> Sequence[MicroBatch]:
-    """A rank's share of a step of the longest rows. Rows in places are not fetched for it: made-up ones, as long as a row may
-    be, stand for them."""
+    """A rank's share of a step of the longest rows. Rows in places are not fetched for it, and which rows of Parquet are long
+    is not known: made-up ones, as long as a row may be, stand for them."""
     rows = -(-stream.batch_size // member.ranks)
-    if stream.place_names:
+    if stream.place_names or any(shard.kind == "parquet" for source in stream.sources for shard in source.shards):
         return made_up_step(rows, length=stream.max_length, budget_tokens=stream.micro_batch_tokens)
     from core.data.pipeline import open_stream
 

@@ -3,7 +3,8 @@
 The rows longest in bytes are tokenised one by one, and so is a sample of the others, spread evenly over the source. Each row
 of the sample stands for as many others; the long ones stand for themselves. So percentiles and counts are estimates (exact
 where every row was measured), while the greatest length, and the lines of rows that are too long, are those of real rows.
-Byte lengths come from the index, so nothing but the measured rows is read. Measuring ends when its time is used up.
+Byte lengths come from the index, so nothing but the measured rows is read; rows of Parquet have none there, and are measured
+by the sample alone. Measuring ends when its time is used up.
 """
 
 from __future__ import annotations

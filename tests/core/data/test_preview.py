@@ -12,7 +12,7 @@ import pytest
 
 from core.data.preview import measure_lengths, preview_rows
 from core.errors import DataError
-from tests.streams import chat_row, chat_rows, write_source
+from tests.streams import chat_row, chat_rows, parquet_source, write_source
 from tests.tiny import write_tokenizer
 
 
@@ -83,6 +83,11 @@ def test_the_longest_rows_are_measured_whatever_the_sample(tmp_path: Path) -> No
     assert [row["line"] for row in told["over"]["lines"]] == [501]
     assert told["over"]["rows"] == 1
     assert sum(count for _, count in told["histogram"]) == pytest.approx(901, abs=3)
+
+
+def test_rows_of_parquet_are_measured_by_the_sample_alone(tmp_path: Path) -> None:
+    told = measure_lengths(request(tmp_path, sample=100) | {"source": dataclasses.asdict(parquet_source(tmp_path))})
+    assert (told["rows"], told["measured"], told["is_estimated"]) == (12, 12, False)
 
 
 def test_faulty_rows_have_no_length(tmp_path: Path) -> None:

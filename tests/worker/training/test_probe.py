@@ -13,6 +13,7 @@ from core.data.pipeline import open_stream
 from core.data.spec import MicroBatch, StreamSpec
 from core.errors import OutOfMemory
 from core.specs.run import LoraSpec
+from tests.streams import parquet_source, stream_spec
 from tests.worker import runs
 from tests.worker.making import micro, run_spec, train
 from tests.worker.training.pairs import RANKS, together
@@ -109,6 +110,11 @@ def test_the_step_that_is_probed_has_the_longest_rows(tmp_path: Path) -> None:
         known = sorted((int(n) for batch in opened.batches() for part in batch.micro_batches
                         for n in torch.diff(torch.tensor(part.boundaries))), reverse=True)
     assert lengths == [known[0], known[2]]  # two epochs: each length comes twice
+
+
+def test_rows_of_parquet_have_no_length_and_are_stood_in_for_by_the_longest_that_may_be(tmp_path: Path) -> None:
+    stream = stream_spec(tmp_path, parquet_source(tmp_path), max_length=50)
+    assert [len(part.ids) for part in longest_step(stream, Member(0, 2))] == [50, 50]
 
 
 def test_rows_in_places_are_stood_in_for_by_the_longest_that_may_be() -> None:
