@@ -96,4 +96,4 @@ def _time(device: dict[str, Any]) -> str:
     time = device["time"]
     if time["seconds"] is None:
         return str(time["reason"])
-    return f"{duration(time['seconds'])} at {time['tokens_per_second']:,.0f} tokens/s (jobs measured: {time['measured_jobs']})"
+    return f"{duration(time['seconds'])} at {time['tokens_per_second']:,.0f} tokens/s (runs measured: {time['measured_runs']})"

@@ -73,20 +73,20 @@ class Data(BaseModel):
 
 class Time(BaseModel):
     seconds: float | None
-    """Of training, without loading and evaluations."""
+    """Of a run from its claim to its last step: loading, and evaluations as past runs had them."""
     tokens_per_second: float | None
-    measured_jobs: int
-    """How many past jobs the speed is the median of."""
+    measured_runs: int
+    """How many past runs the speed was measured on."""
     reason: str | None
     """Why it is not known."""
 
     @classmethod
     def of(cls, where: Where, *, is_planned: bool) -> Time:
         if where.speed is None:
-            return cls(seconds=None, tokens_per_second=None, measured_jobs=0, reason=(
-                f"the model was not trained on {where.fit.group.name} yet with as many devices; the first job measures it"))
+            return cls(seconds=None, tokens_per_second=None, measured_runs=0, reason=(
+                f"the model was not trained on {where.fit.group.name} yet with as many devices; the first run measures it"))
         reason = None if is_planned else "the data are still being looked at"
-        return cls(seconds=where.seconds, tokens_per_second=where.speed.tokens_per_second, measured_jobs=where.speed.jobs,
+        return cls(seconds=where.seconds, tokens_per_second=where.speed.tokens_per_second, measured_runs=where.speed.runs,
                    reason=reason)
 
 

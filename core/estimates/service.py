@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -21,7 +22,8 @@ from core.devices.models import Device
 from core.estimates.data import Tokens, drawn_rows, tokens_of
 from core.estimates.fitting import Fit, Load, Planned, fit_on, groups_of, load_of, plan_on, way_on
 from core.estimates.models import shape_of
-from core.estimates.speed import Speed, Speeds, measured
+from core.forecast.durations import Speed
+from core.forecast.speeds import read_speeds
 from core.jobs.models import Job
 from core.jobs.preparation import check_template, check_version, longest_tokens, plan
 from core.jobs.service import draft
@@ -128,8 +130,9 @@ def estimate(session: Session, drafted: Drafted, versions: dict[str, DatasetVers
     notes = () if made else (INDEXING,)
     if load is None:
         return Estimate(drafted, None, made, (), None, (*notes, NO_SIZES))
-    speeds = measured(session, drafted.base.name, devices=load.devices)
-    places = _places(session, load, made, speeds, lease_seconds=lease_seconds)
+    speeds = read_speeds(session, model=drafted.base.name)
+    speed_on = partial(speeds.of, drafted.base.name, devices=load.devices)
+    places = _places(session, load, made, speed_on, lease_seconds=lease_seconds)
     at = next((where.fit.planned for where in places if where.fit.reason is None), None)
     more = () if at else (NOWHERE if places else NO_WORKER,)
     return Estimate(drafted, load, made, places, at or _assumed(load), (*notes, *more))
@@ -154,10 +157,11 @@ def _load(drafted: Drafted, versions: dict[str, DatasetVersion], made: Plan | No
     return load_of(drafted.spec, shape, batch_size=batch_size, longest_tokens=max(1, longest))
 
 
-def _places(session: Session, load: Load, made: Plan | None, speeds: Speeds, *, lease_seconds: float) -> tuple[Where, ...]:
+def _places(session: Session, load: Load, made: Plan | None, speed_on: Callable[[str], Speed | None], *,
+            lease_seconds: float) -> tuple[Where, ...]:
     fits = [fit_on(load, group) for group in groups_of(_known_devices(session, lease_seconds))]
     return tuple(Where(fit, speed, _seconds(made, speed)) for fit in fits
-                 for speed in [speeds.get((fit.group.kind, fit.group.name))])
+                 for speed in [speed_on(fit.group.name)])
 
 
 def _known_devices(session: Session, lease_seconds: float) -> Sequence[Device]:
@@ -168,7 +172,7 @@ def _known_devices(session: Session, lease_seconds: float) -> Sequence[Device]:
 
 
 def _seconds(made: Plan | None, speed: Speed | None) -> float | None:
-    return made.tokens.total / speed.tokens_per_second if made and speed else None
+    return speed.load_seconds + made.tokens.total / speed.tokens_per_second if made and speed else None
 
 
 def _assumed(load: Load) -> Planned:

@@ -15,7 +15,7 @@ from core.forecast.models import RunSpeed
 from core.jobs.estimate import Pace
 from core.jobs.models import Job, Run
 
-LEAST_STEPS = 5
+LEAST_STEPS = 3
 """A run of fewer steps is all start."""
 NEWEST_RUNS = 20
 KEPT = timedelta(days=90)
@@ -46,12 +46,13 @@ def note_run(session: Session, job: Job, run: Run, *, now: datetime) -> None:
     session.flush()
 
 
-def read_speeds(session: Session) -> Speeds:
-    """Look at the newest runs of every model."""
+def read_speeds(session: Session, *, model: str | None = None) -> Speeds:
+    """Look at the newest runs of a base model, or of every one."""
+    kinds = select(RunSpeed.model, RunSpeed.device, RunSpeed.devices).distinct()
     rows: dict[tuple[str, str, int], list[RunSpeed]] = {}
-    for kind in session.execute(select(RunSpeed.model, RunSpeed.device, RunSpeed.devices).distinct()):
-        model, device, devices = kind
-        query = select(RunSpeed).where(RunSpeed.model == model, RunSpeed.device == device, RunSpeed.devices == devices)
+    for kind in session.execute(kinds if model is None else kinds.where(RunSpeed.model == model)):
+        of_kind = zip((RunSpeed.model, RunSpeed.device, RunSpeed.devices), kind, strict=True)
+        query = select(RunSpeed).where(*(column == value for column, value in of_kind))
         rows[kind] = list(session.scalars(query.order_by(RunSpeed.ended_at.desc()).limit(NEWEST_RUNS)))
     return Speeds({kind: speed_of(found) for kind, found in rows.items()})
 
