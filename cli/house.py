@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cli.children import Speaker, signal_group
+from core.process_signals import hear
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
@@ -82,9 +83,8 @@ class House:
 
     def listen(self) -> None:
         """Take the process's signals: INT, TERM and HUP ask for a stop, CHLD says that somebody died."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.ask_to_stop())
-        signal.signal(signal.SIGCHLD, lambda *_: self._woken.set())
+        stops = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self.ask_to_stop)
+        hear({**stops, signal.SIGCHLD: self._woken.set})
 
     def start(self) -> None:
         for member in self._members:

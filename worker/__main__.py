@@ -14,6 +14,7 @@ from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.errors import ConfigurationError
 from core.logs import configure_logs, get_log
+from core.process_signals import hear
 from core.quotas.limits import Rules
 from core.scheduling.policy import Policy
 from core.settings import Settings, read_settings
@@ -40,8 +41,7 @@ def main(arguments: list[str] | None = None, *, child: Sequence[str] = CHILD) ->
                 f"HEADRACE_HOME {settings.home} is not there; start `headrace serve` once, or set it right")
         configure_logs(settings.log_level, queue=asked.queue)
         stop, heard = threading.Event(), threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: (stop.set(), heard.set()))
+        hear(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda: (stop.set(), heard.set())))
         work(settings, asked.queue, slots=asked.concurrency or UPKEEP_SLOTS, stop=stop, heard=heard,
              child=child)
     except ConfigurationError as error:
