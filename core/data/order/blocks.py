@@ -5,9 +5,9 @@ make a window, and the numbers of a window are permuted among themselves. It is 
 "In-Database Machine Learning with CorgiPile: Stochastic Gradient Descent without Full Data Shuffle" (SIGMOD 2022), computed
 instead of buffered: both levels are keyed permutations, so any place costs the same and each number comes once.
 
-Locality: all numbers of a block come within `WINDOW_BLOCKS * block_rows` consecutive places, and any `WINDOW_BLOCKS *
-block_rows` consecutive places touch at most `2 * WINDOW_BLOCKS` blocks. So a reader that keeps two windows fetches each block
-once a pass.
+Locality: all numbers of a block come within `WINDOW_BLOCKS * block_rows` consecutive places, and any `(WINDOW_BLOCKS - 1) *
+block_rows` consecutive places, which is no more than any window but the last has, touch at most `2 * WINDOW_BLOCKS` blocks. So
+a reader that keeps two windows fetches each block once a pass.
 
 The last block may be short. It stands at a slot drawn by the key and, within its window, after the full ones; so where a
 window starts is one product and, behind the short block, one subtraction.
