@@ -34,11 +34,6 @@ class Fitted:
     overlong: Overlong | None = None
     """What was done with a row that was too long; None where it fitted."""
 
-    @property
-    def trained(self) -> int:
-        """Tokens that are trained on."""
-        return sum(each.trained for each in self.examples)
-
 
 class Fitter:
     def __init__(self, encoder: RowEncoder, templates: Mapping[RowFormat, RowTemplate]) -> None:

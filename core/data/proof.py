@@ -22,10 +22,7 @@ _LINK = struct.Struct("<QQ")
 
 def step_digest(rows: Iterable[tuple[RowRef, int]]) -> int:
     """Digest the rows of a step, each with the xxh3-64 of its bytes, in the order of their slots."""
-    digest = xxhash.xxh3_64()
-    for ref, content in rows:
-        digest.update(_ROW.pack(ref.source, ref.row, content))
-    return digest.intdigest()
+    return xxhash.xxh3_64_intdigest(b"".join([_ROW.pack(ref.source, ref.row, content) for ref, content in rows]))
 
 
 def chained(before: int, digest: int) -> int:

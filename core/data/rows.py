@@ -146,10 +146,10 @@ class RowReader:
         if self._places is not None:
             self._expect(found)
         stored = [_NOTHING] * len(refs)
-        for place in found:
-            shard = self._shelf.take(place.source, place.shard)
-            raw = shard.row(place.number) if isinstance(shard, ParquetRows) else shard.read(place.start, place.end)
-            stored[place.asked] = _Stored(place.shard, raw, place.noted)
+        for source, number, start, end, row, place, noted in found:
+            shard = self._shelf.take(source, number)
+            raw = shard.row(row) if isinstance(shard, ParquetRows) else shard.read(start, end)
+            stored[place] = _Stored(number, raw, noted)
         return stored
 
     def _expect(self, found: Sequence[_Place]) -> None:

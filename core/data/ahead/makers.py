@@ -112,7 +112,7 @@ class _Maker:
         return block
 
 
-def _header(block: Block) -> bytes:
+def _header(block: Block) -> memoryview:
     with block:
         return block.read()[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from core.data.ahead.made import Made
 from core.data.ahead.wire import Kind, pack_batch, write_block
@@ -13,6 +13,10 @@ from core.data.batches import share_out
 from core.data.pipeline import open_stream
 from core.data.pipeline.stream import Stream
 from core.data.spec import Places, Position, Share, StreamSpec, Turn
+
+YOUNG_OBJECTS = 50_000
+"""Objects that may come before the collector looks for cycles among them: those of some dozen steps, so that it meets the few
+that stay, and not the hundreds that the step in hand is made of."""
 
 
 def open_settled(spec: StreamSpec, places: Places) -> Stream:
@@ -22,6 +26,7 @@ def open_settled(spec: StreamSpec, places: Places) -> Stream:
     stream = open_stream(spec, places)
     gc.enable()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     return stream
@@ -30,7 +35,5 @@ def open_settled(spec: StreamSpec, places: Places) -> Stream:
 def make(stream: Stream, position: Position | None, shares: Sequence[Share], turn: Turn) -> Iterator[Made]:
     """Give the steps after a position, those of a turn."""
     for step in stream.steps(position, turn):
-        with ExitStack() as written:
-            blocks = [written.enter_context(write_block(Kind.BATCH, *pack_batch(share_out(step, share)))) for share in shares]
-            written.pop_all()
+        blocks = [write_block(Kind.BATCH, *pack_batch(share_out(step, share))) for share in shares]
         yield Made(step.due.step, step.faults, tuple(blocks))

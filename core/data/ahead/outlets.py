@@ -87,7 +87,7 @@ class Outlets:
             if outlet is None:
                 return
             try:
-                block.send(outlet.channel)
+                block.send(outlet.channel, is_awaited=not outlet.blocks)
             except ConnectionError:
                 self._drop(number)
                 return

@@ -16,6 +16,8 @@ from core.data.process import bare_environment, python_command
 
 _LAST_WORDS_BYTES = 2000
 _END_SECONDS = 1.0
+CHANNEL_BYTES = 208 << 10
+"""What may wait in a channel, as the kernel counts, and as much as it lets anybody ask for; it grants twice that."""
 
 
 class LoaderProcess:
@@ -55,7 +57,9 @@ class LoaderProcess:
 
 def channel_pair() -> tuple[socket.socket, socket.socket]:
     """Our end and theirs."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHANNEL_BYTES)
+    return ours, theirs
 
 
 def _start(asked: Asked, channels: Sequence[socket.socket], last_words: IO[bytes]) -> subprocess.Popen[bytes]:

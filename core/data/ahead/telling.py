@@ -14,7 +14,7 @@ def told_as(error: HeadraceError) -> bytes:
     return orjson.dumps({"kind": kind, "message": error.message, "code": error.code, "param": error.param})
 
 
-def told_error(header: bytes) -> HeadraceError:
+def told_error(header: bytes | memoryview) -> HeadraceError:
     """The error that a process met, of the same kind; a kind that is not in the one tree is told as interrupted."""
     told = orjson.loads(header)
     kind = getattr(errors, told["kind"], RunInterrupted)

@@ -1,13 +1,16 @@
-"""How a batch crosses from process to process: one anonymous block of shared memory, by descriptor.
+"""How a batch crosses from process to process: as one block, in a message or beside it.
 
     the block   header (JSON), then each micro-batch's ids, loss mask, boundaries and sources, one after another, each
                 filled up to whole 8 bytes
-    a message   kind (1 byte), bytes of the header, bytes in all (8 bytes each); the block's descriptor as ancillary data
+    a message   kind (1 byte), whether the block follows in it (1 byte), bytes of the header, bytes in all (8 bytes each); then
+                the block itself, or as ancillary data the descriptor of the anonymous memory that it was written to
     an answer   bytes in all of a block that was taken (8 bytes), and the seconds that the run worked on the one before it (a
                 double; below 0 when there was none)
 
-The block has no name and lives as long as a descriptor or a message holds it: whoever is killed, nothing is left behind. It
-may be passed on unread. Messages keep their borders (SOCK_SEQPACKET).
+A small block that is awaited goes in the message, which costs a fifth of making memory, filling it and letting go of it. One
+that will wait lies beside it, since a channel holds only some hundred thousand bytes. Either has no name and lives as long as
+a descriptor or a message holds it: whoever is killed, nothing is left behind. It may be passed on unread. Messages keep their
+borders (SOCK_SEQPACKET).
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import chain
+from itertools import chain, starmap
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,9 @@ import orjson
 
 from core.data.spec import Batch, Hole, Loading, MicroBatch, Position, RowRef
 
-_MESSAGE = struct.Struct("<BQQ")
+MOST_IN_MESSAGE = 128 << 10
+"""Bytes of a block that may go in a message; `process.CHANNEL_BYTES` have room for one beside the messages of all others."""
+_MESSAGE = struct.Struct("<B?QQ")
 _TAKEN = struct.Struct("<Qd")
 _DTYPES = (("ids", np.int32), ("loss_mask", np.bool_), ("boundaries", np.int32), ("sources", np.int32))
 
@@ -44,32 +49,54 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Block:
-    """A block that was written, held by its descriptor until it is closed."""
+    """A block in the hand, or one in shared memory that is held by its descriptor until it is closed."""
 
     kind: Kind
     header_bytes: int
     size: int
     """Bytes in all."""
-    descriptor: int
+    content: bytes | bytearray | None = None
+    descriptor: int | None = None
 
-    def send(self, channel: socket.socket) -> None:
-        """Hand it over; it is held here too until it is closed. Raises OSError when nobody is there to take it."""
-        socket.send_fds(channel, [_MESSAGE.pack(self.kind, self.header_bytes, self.size)], [self.descriptor])
+    def send(self, channel: socket.socket, *, is_awaited: bool) -> None:
+        """Hand it over; it is held here too until it is closed. `is_awaited` says that nothing else waits in the channel, so
+        that there is room for it. Raises OSError when nobody is there to take it."""
+        if self.content is not None and is_awaited and self.size <= MOST_IN_MESSAGE:
+            channel.sendmsg([self._message(is_inside=True), self.content])
+            return
+        with self._shared() as descriptor:
+            socket.send_fds(channel, [self._message(is_inside=False)], [descriptor])
 
-    def read(self) -> tuple[bytes, memoryview]:
-        """Its header and its body, copied into memory of our own that may be written."""
-        content = bytearray(self.size)
-        _read_all(self.descriptor, memoryview(content))
-        return bytes(content[:self.header_bytes]), memoryview(content)[self.header_bytes:]
+    def read(self) -> tuple[memoryview, memoryview]:
+        """Its header and its body; of a block that was received, in memory of our own that may be written."""
+        content = memoryview(self.content if self.content is not None else _read_all(self.descriptor, self.size))
+        return content[:self.header_bytes], content[self.header_bytes:]
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        if self.descriptor is not None:
+            os.close(self.descriptor)
 
     def __enter__(self) -> Block:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _message(self, *, is_inside: bool) -> bytes:
+        return _MESSAGE.pack(self.kind, is_inside, self.header_bytes, self.size)
+
+    @contextlib.contextmanager
+    def _shared(self) -> Iterator[int]:
+        """The descriptor of its shared memory, which is made for the while where it has none."""
+        if self.descriptor is not None:
+            yield self.descriptor
+            return
+        descriptor = os.memfd_create("headrace-batch", os.MFD_CLOEXEC)
+        try:
+            _write_all(descriptor, memoryview(self.content or b""))
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
 def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
@@ -90,7 +117,7 @@ def pack_batch(batch: Batch) -> tuple[bytes, list[np.ndarray]]:
     return told + b" " * _filling(len(told)), arrays
 
 
-def unpack_batch(header: bytes, body: memoryview) -> Batch:
+def unpack_batch(header: bytes | memoryview, body: memoryview) -> Batch:
     """The batch again; its arrays are views of `body`."""
     told = orjson.loads(header)
     arrays: list[np.ndarray] = []
@@ -105,7 +132,7 @@ def unpack_batch(header: bytes, body: memoryview) -> Batch:
         spelled=told["spelled"], overlong=told["overlong"], overlong_first=told["overlong_first"],
         position=Position.from_json(told["position"]), loading=Loading(**told["loading"]), warnings=tuple(told["warnings"]),
         micro_batches=tuple(MicroBatch(*arrays[k:k + len(_DTYPES)]) for k in range(0, len(arrays), len(_DTYPES))),
-        rows=tuple(RowRef(*ref) for ref in told["rows"]),
+        rows=tuple(starmap(RowRef, told["rows"])),
         slots=tuple(told["slots"]), slot_count=told["slot_count"],
         counts=tuple(map(tuple, told["counts"])), digest=told["digest"],
         holes=unpack_holes(told["holes"]),
@@ -122,33 +149,31 @@ def unpack_holes(told: Iterable[Sequence[Any]]) -> tuple[Hole, ...]:
 
 
 def write_block(kind: Kind, header: bytes, arrays: Sequence[np.ndarray] = ()) -> Block:
-    """Write a block; to be closed when it was handed over."""
-    descriptor = os.memfd_create("headrace-batch", os.MFD_CLOEXEC)
-    try:
-        content = b"".join(chain.from_iterable(map(_filled, (header, *arrays))))
-        _write_all(descriptor, memoryview(content))
-        return Block(kind, len(header), len(content), descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
+    content = b"".join(chain.from_iterable(map(_filled, (header, *arrays))))
+    return Block(kind, len(header), len(content), content)
 
 
 def receive(channel: socket.socket) -> Block | None:
     """Take the next block; None when the other end is gone."""
-    message, descriptors = _receive_message(channel)
-    if not message or not descriptors:
+    message = _next_message(channel)
+    if not message:
         return None
-    kind, header_bytes, size = _MESSAGE.unpack(message)
-    return Block(Kind(kind), header_bytes, size, descriptors[0])
+    kind, is_inside, header_bytes, size = _MESSAGE.unpack(message)
+    if is_inside:
+        content = bytearray(size)
+        channel.recvmsg_into([bytearray(_MESSAGE.size), content])
+        return Block(Kind(kind), header_bytes, size, content)
+    _, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE.size, 1)
+    return Block(Kind(kind), header_bytes, size, descriptor=descriptors[0]) if descriptors else None
 
 
-def _receive_message(channel: socket.socket) -> tuple[bytes, list[int]]:
-    """A peer that died with answers unread resets the channel; what it had sent before can be read nevertheless."""
-    try:
-        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE.size, 1)
-    except ConnectionResetError:
-        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE.size, 1)
-    return message, descriptors
+def _next_message(channel: socket.socket) -> bytes:
+    """Look at the next message and leave it there; empty when the other end is gone.
+
+    A peer that died with answers unread resets the channel; what it had sent before can be read nevertheless."""
+    with contextlib.suppress(ConnectionResetError):
+        return channel.recv(_MESSAGE.size, socket.MSG_PEEK)
+    return channel.recv(_MESSAGE.size, socket.MSG_PEEK)
 
 
 def _filling(size: int) -> int:
@@ -182,7 +207,10 @@ def _write_all(descriptor: int, content: memoryview) -> None:
         written += os.write(descriptor, content[written:])
 
 
-def _read_all(descriptor: int, into: memoryview) -> None:
+def _read_all(descriptor: int | None, size: int) -> bytearray:
+    assert descriptor is not None
+    content = bytearray(size)
     read = 0
-    while read < len(into):
-        read += os.preadv(descriptor, [into[read:]], read)
+    while read < size:
+        read += os.preadv(descriptor, [memoryview(content)[read:]], read)
+    return content

@@ -66,11 +66,13 @@ class DatasetIndex:
         """Give all that reading rows takes; raise IndexError for no row."""
         shards, numbers = self.locate(rows)
         spans, hashes = np.empty((len(numbers), 2), np.int64), np.empty(len(numbers), np.uint16)
-        for shard in range(len(self.shards)) if len(self.shards) < 3 else np.unique(shards).tolist():
+        each = shards.tolist()
+        for shard in set(each):
             mine = shards == shard
-            spans[mine] = self.shards[shard].spans(numbers[mine]) if self.shards[shard].has_offsets else numbers[mine][:, None]
-            hashes[mine] = self.shards[shard].hashes_of(numbers[mine])
-        return Found(shards.tolist(), numbers.tolist(), spans[:, 0].tolist(), spans[:, 1].tolist(), hashes.tolist())
+            there = numbers[mine]
+            spans[mine] = self.shards[shard].spans(there) if self.shards[shard].has_offsets else there[:, None]
+            hashes[mine] = self.shards[shard].hashes_of(there)
+        return Found(each, numbers.tolist(), spans[:, 0].tolist(), spans[:, 1].tolist(), hashes.tolist())
 
     def line(self, row: int) -> tuple[int, int]:
         """Give a row's shard, and its line in there, counted from 1; raise IndexError for no row."""

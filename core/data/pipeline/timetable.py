@@ -32,11 +32,13 @@ class Timetable:
         sources, positions = self._schedule.draws(step)
         numbers = np.empty(len(positions), dtype=np.int64)
         firsts = np.empty(len(positions), dtype=bool)
-        for source in np.unique(sources).tolist():
+        each = sources.tolist()
+        for source in set(each):
             mine = sources == source
-            numbers[mine] = self._orders[source].rows(positions[mine])
-            firsts[mine] = positions[mine] < self._orders[source].size
-        rows = tuple(map(RowRef, sources.tolist(), numbers.tolist()))
+            places = positions[mine]
+            numbers[mine] = self._orders[source].rows(places)
+            firsts[mine] = places < self._orders[source].size
+        rows = tuple(map(RowRef, each, numbers.tolist()))
         return Due(step, self._schedule.epoch_after(step), rows, tuple(firsts.tolist()), self.position_after(step),
                    self._quarantines.at(step, rows))
 

@@ -21,8 +21,13 @@ class LocalShard:
 
     def read(self, start: int, end: int) -> bytes:
         """Give the bytes from `start` up to `end`; raise DataError where the file is shorter."""
-        parts: list[bytes] = []
-        position = start
+        part = os.pread(self._descriptor, end - start, start)
+        return part if len(part) == end - start else self._read_on(part, start, end)
+
+    def _read_on(self, part: bytes, start: int, end: int) -> bytes:
+        """Go on where a read gave less than was asked for."""
+        parts = [part]
+        position = start + len(part)
         while position < end:
             part = os.pread(self._descriptor, end - position, position)
             if not part:
@@ -32,7 +37,7 @@ class LocalShard:
                 )
             parts.append(part)
             position += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     def close(self) -> None:
         """Let go of the file; safe to call twice."""

@@ -69,8 +69,7 @@ class ChatTemplate:
         skeleton = self._skeletons[roles]
         if skeleton is None:
             return None
-        for content in contents:
-            check_reserved(content)
+        check_reserved("".join(contents))
         return Example(row.ref, skeleton.pieces(contents))
 
     def _learn(self, roles: tuple[str, ...], row: Row) -> None:

@@ -43,23 +43,34 @@ class Slot:
         return Piece(content if self.keeps_right else content.rstrip(), self.is_trained)
 
 
-@dataclass(frozen=True)
+_OPEN = Piece("", False)
+"""What a frame has in the place of a slot until it is filled."""
+
+
 class Skeleton:
-    parts: tuple[Piece | Slot, ...]
+    def __init__(self, parts: Sequence[Piece | Slot]) -> None:
+        self._frame = [part if isinstance(part, Piece) else _OPEN for part in parts]
+        self._slots = [(place, part) for place, part in enumerate(parts) if isinstance(part, Slot)]
 
     def pieces(self, contents: Sequence[str]) -> tuple[Piece, ...]:
         """The pieces of a conversation with these contents, one a message, none of them blank."""
-        return tuple([part if type(part) is Piece else part.filled(contents[part.message])  # pyright: ignore[reportAttributeAccessIssue]
-                      for part in self.parts])
+        pieces = self._frame.copy()
+        for place, slot in self._slots:
+            pieces[place] = slot.filled(contents[slot.message])
+        return tuple(pieces)
 
 
 def read_ordinary(messages: Sequence[Message]) -> tuple[tuple[str, ...], list[str]] | None:
     """The roles and contents of an ordinary conversation; None for any other."""
-    contents = [message.get("content") for message in messages]
-    for message, content in zip(messages, contents, strict=True):
+    roles: list[str] = []
+    contents: list[str] = []
+    for message in messages:
+        content = message.get("content")
         if len(message) != 2 or type(content) is not str or not content or content.isspace() or message["role"] == "developer":
             return None
-    return tuple([message["role"] for message in messages]), contents  # pyright: ignore[reportReturnType]
+        roles.append(message["role"])
+        contents.append(content)
+    return tuple(roles), contents
 
 
 def marked_messages(roles: Sequence[str]) -> list[Message]:
@@ -96,7 +107,7 @@ def learn(found: Found, pieces: Sequence[Piece]) -> Skeleton | None:
             at, slot = stop, next(slots, None)
         parts += _frame(piece, found.text[at:end])
         at = end
-    return Skeleton(tuple(parts)) if slot is None else None
+    return Skeleton(parts) if slot is None else None
 
 
 def _frame(piece: Piece, text: str) -> Iterator[Piece]:

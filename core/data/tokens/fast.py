@@ -132,16 +132,13 @@ class _Written:
                 text, size = self._stand_ins[text]
             else:
                 size = len(text) if text.isascii() else len(text.encode())
-            end = at + size
-            if piece.is_trained and end > at:
-                if was_trained:
-                    self.ends[-1] = end
-                else:
-                    self.starts.append(at)
-                    self.ends.append(end)
-            was_trained = piece.is_trained if end > at else was_trained
+            if size and piece.is_trained != was_trained:
+                was_trained = not was_trained
+                (self.starts if was_trained else self.ends).append(at)
             parts.append(text)
-            at = end
+            at += size
+        if was_trained:
+            self.ends.append(at)
         self.texts.append("".join(parts))
         self.borders.append(at)
 

@@ -215,7 +215,8 @@ def test_it_tells_how_long_the_last_batch_was_waited_for(tmp_path: Path) -> None
         assert 0 < ahead.wait_seconds < 10
 
 
-def test_a_batch_crosses_unchanged_and_may_be_written_to() -> None:
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_batch_crosses_unchanged_and_may_be_written_to(is_awaited: bool) -> None:
     source = np.array([1], np.int32)
     micro = [MicroBatch(np.arange(n, dtype=np.int32), np.arange(n) % 3 == 0, np.array([0, n], np.int32), source)
              for n in (1, 7, 30)]
@@ -223,9 +224,10 @@ def test_a_batch_crosses_unchanged_and_may_be_written_to() -> None:
                   (Hole(RowRef(0, 2), 3, "ümlaut", "a.jsonl", "untrained", True),), 2, {"split": 2}, {"split": 1})
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, write_block(Kind.BATCH, *pack_batch(batch)) as block:
-        block.send(theirs)
+        block.send(theirs, is_awaited=is_awaited)
         received = receive(ours)
     assert received is not None
+    assert (received.descriptor is None) == is_awaited
     assert received.kind is Kind.BATCH
     again = unpack_batch(*received.read())
     assert told(again) == told(batch)

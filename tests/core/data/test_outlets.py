@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from core.data.ahead.depth import Depth
+from core.data.ahead.depth import MOST, Depth
 from core.data.ahead.outlets import Outlets
 from core.data.ahead.process import channel_pair
-from core.data.ahead.wire import Block, Kind, receive, say_taken, write_block
+from core.data.ahead.wire import MOST_IN_MESSAGE, Block, Kind, receive, say_taken, write_block
 
 
 class Ranks:
@@ -80,3 +80,34 @@ def test_a_rank_that_left_is_no_more_waited_for_and_when_all_have_none_is() -> N
     with pytest.raises(ConnectionResetError):
         ranks.hand_over()
     ranks.outlets.stay()
+
+
+def test_a_small_block_that_is_awaited_goes_in_the_message_and_every_other_beside_it() -> None:
+    ranks = Ranks(1)
+    for size in (8, 8, MOST_IN_MESSAGE):
+        ranks.hand_over(size)
+    waited = [ranks.take(0) for _ in range(3)]
+    ranks.hand_over(MOST_IN_MESSAGE)
+    awaited = ranks.take(0)
+    ranks.hand_over(MOST_IN_MESSAGE + 8)
+    assert [each.descriptor is None for each in (*waited, awaited, ranks.take(0))] == [True, False, False, True, False]
+
+
+def test_a_block_in_a_message_leaves_room_for_all_others_that_may_wait() -> None:
+    ranks = Ranks(1, most_bytes=1 << 30, depth=MOST)
+    for size in (MOST_IN_MESSAGE, *[8] * (MOST - 1)):
+        ranks.hand_over(size)
+    assert [ranks.take(0).size for _ in range(MOST)] == [MOST_IN_MESSAGE, *[8] * (MOST - 1)]
+
+
+@pytest.mark.parametrize("size", [8, MOST_IN_MESSAGE + 8])
+def test_a_block_may_be_handed_on_unread(size: int) -> None:
+    first, second = Ranks(1), Ranks(1)
+    first.outlets.hand_over([write_block(Kind.BATCH, b"a" * size)])
+    taken = receive(first.ends[0])
+    assert taken is not None
+    second.outlets.hand_on([taken])
+    again = receive(second.ends[0])
+    assert again is not None
+    with again:
+        assert bytes(again.read()[0]) == b"a" * size
