@@ -116,5 +116,5 @@ class _Bar:
 
 def _last_lines(words: str) -> str:
     if "No module named" in words and ("torch" in words or "transformers" in words):
-        return "converting needs the train extra, which is not installed here; run: pip install 'headrace[train]'"
+        return "converting needs the train extra, which is not installed here; run `make install` in the release's folder"
     return "\n".join(words.splitlines()[-3:])

@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import platform
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from typing import Literal
+from dataclasses import asdict
 
-import redis
 import typer
+from rich.markup import escape
 
 from cli.errors import JOB_FAILED
+from cli.finding import Finding
 from cli.home import Home, home_holder, require_home, settings_for
+from cli.look_at_gpu import look_at_gpu
+from cli.look_at_redis import look_at_redis
+from cli.look_at_versions import look_at_python, look_at_training
 from cli.output import Json, out, print_json, size
 from core.clock import system_clock
 from core.data.spec import Place
 from core.db.migrate import require_current
 from core.db.session import Ledger, database_now
-from core.devices.discovery import find_devices
 from core.errors import HeadraceError
 from core.places import places_of
 from core.settings import Settings
-from core.signals.server import find_binary
 from core.storage.opening import open_artifacts
 from core.workers import service as workers
 
 CLOCK_SECONDS = 5.0
 """Clocks that are further apart are told; leases hold nevertheless."""
-Verdict = Literal["ok", "note", "fault"]
-TRAINING = ("torch", "transformers", "peft")
 MARKS = {"ok": "[green]✓[/green]", "note": "[yellow]![/yellow]", "fault": "[red]✗[/red]"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    about: str
-    verdict: Verdict
-    says: str
 
 
 def doctor(home: Home = None, as_json: Json = False) -> None:
@@ -52,7 +40,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            out().print(f"{MARKS[finding.verdict]} {finding.about:<9} {finding.says}", soft_wrap=True)
+            out().print(f"{MARKS[finding.verdict]} {finding.about:<9} {escape(finding.says)}", soft_wrap=True)
     if any(finding.verdict == "fault" for finding in findings):
         raise typer.Exit(JOB_FAILED)
 
@@ -60,8 +48,9 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 def examine(settings: Settings) -> list[Finding]:
     """Look at one thing after another; one that cannot be looked at is itself a finding."""
     looks: dict[str, Callable[[Settings], Finding]] = {
-        "python": _python, "home": _home, "database": _database, "clock": _clock, "redis": _redis, "workers": _workers,
-        "disk": _disk, "storage": _storage, "places": _places, "device": _device, "training": _training,
+        "python": lambda _: look_at_python(), "home": _home, "database": _database, "clock": _clock, "redis": look_at_redis,
+        "workers": _workers, "disk": _disk, "storage": _storage, "places": _places, "device": look_at_gpu,
+        "training": lambda _: look_at_training(),
     }
     findings = []
     for about, look in looks.items():
@@ -72,10 +61,6 @@ def examine(settings: Settings) -> list[Finding]:
         except Exception as error:
             findings.append(Finding(about, "fault", f"{type(error).__name__}: {error}"))
     return findings
-
-
-def _python(_: Settings) -> Finding:
-    return Finding("python", "ok", f"{platform.python_version()} at {sys.executable}, headrace {version('headrace')}")
 
 
 def _home(settings: Settings) -> Finding:
@@ -136,21 +121,6 @@ def _opened(settings: Settings) -> Iterator[Ledger]:
         ledger.close()
 
 
-def _redis(settings: Settings) -> Finding:
-    """An absent Redis costs freshness alone, so it is never more than a note; no server to run at all is a fault."""
-    binary = "" if settings.redis_url else f" ({find_binary()})"
-    client = redis.Redis.from_url(settings.bell_url, socket_timeout=2, socket_connect_timeout=2)
-    try:
-        client.ping()
-    except redis.RedisError as error:
-        if settings.redis_url:
-            return Finding("redis", "fault", f"HEADRACE_REDIS_URL does not answer ({error}); start it, or correct the URL")
-        return Finding("redis", "note", f"embedded, not running; `headrace serve` starts it{binary}")
-    finally:
-        client.close()
-    return Finding("redis", "ok", f"answers{binary}")
-
-
 def _disk(settings: Settings) -> Finding:
     folder = settings.storage_root
     while not folder.exists():
@@ -181,18 +151,3 @@ def _places(settings: Settings) -> Finding:
 def _open_to(place: Place) -> str:
     return "for all projects" if place.projects is None else f"for {', '.join(place.projects) or 'no project'}"
 
-
-def _device(settings: Settings) -> Finding:
-    devices = find_devices(settings.device)
-    named = ", ".join(f"{device.name} ({size(device.memory_bytes)})" for device in devices)
-    if devices[0].kind == "cpu":
-        return Finding("device", "note", f"no GPU in use: training runs on the CPU ({os.cpu_count()} cores)")
-    return Finding("device", "ok", named)
-
-
-def _training(_: Settings) -> Finding:
-    missing = [name for name in TRAINING if importlib.util.find_spec(name) is None]
-    if missing:
-        return Finding("training", "note", f"{', '.join(missing)} not installed: this machine serves and indexes, and trains "
-                                           "nothing; for training: pip install 'headrace[train]'")
-    return Finding("training", "ok", ", ".join(f"{name} {version(name)}" for name in TRAINING))

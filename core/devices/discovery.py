@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,17 @@ Capability = tuple[int, int]
 """What an NVIDIA GPU can do, as CUDA numbers it: (8, 0) is the A100."""
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """As Linux names them: the first two on x86, the last on ARM."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The NVIDIA driver of this host."""
+
+    version: str
+    cuda: str
+    """The newest CUDA that it runs, such as "13.0"."""
+    gpus: int
+    """How many there are, whether or not CUDA_VISIBLE_DEVICES shows them."""
 
 
 def find_devices(wanted: Wanted) -> list[FoundDevice]:
@@ -44,6 +56,16 @@ def find_gpus() -> list[FoundDevice]:
             return []
         shown = visible(os.environ.get("CUDA_VISIBLE_DEVICES"), nvml.nvmlDeviceGetCount(), lambda n: _uuid(nvml, n))
         return [_gpu(nvml, number) for number in shown]
+
+
+def find_driver() -> Driver | None:
+    """Ask NVML for the driver; None without one."""
+    with _nvml() as nvml:
+        if nvml is None:
+            return None
+        cuda = int(nvml.nvmlSystemGetCudaDriverVersion())
+        return Driver(version=_text(nvml.nvmlSystemGetDriverVersion()), cuda=f"{cuda // 1000}.{cuda % 1000 // 10}",
+                      gpus=nvml.nvmlDeviceGetCount())
 
 
 def capability_of(ordinal: int) -> Capability | None:

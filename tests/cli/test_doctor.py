@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 
-from cli.doctor import clock_finding, examine
+from cli.doctor import clock_finding, doctor, examine
 from core.db.migrate import migrate
 from core.db.session import Ledger
 from core.settings import Settings
@@ -46,3 +47,11 @@ def test_a_database_that_is_not_there_is_a_fault_that_says_so(tmp_path: Path) ->
     told = found(Settings(home=tmp_path, database_url="postgresql+psycopg://nobody@127.0.0.1:1/none"))
     assert told["database"][0] == told["clock"][0] == told["workers"][0] == "fault"
     assert "refused" in told["database"][1]
+
+
+def test_findings_are_printed_as_they_are_also_where_they_hold_brackets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "home[train]"
+    home.mkdir()
+    with pytest.raises(typer.Exit):
+        doctor(home)
+    assert str(home) in capsys.readouterr().out.replace("\n", "")
