@@ -49,7 +49,8 @@ def test_a_database_that_is_not_there_is_a_fault_that_says_so(tmp_path: Path) ->
     assert "refused" in told["database"][1]
 
 
-def test_findings_are_printed_as_they_are_also_where_they_hold_brackets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_are_printed_as_they_are_also_where_they_hold_brackets(tmp_path: Path,
+                                                                        capsys: pytest.CaptureFixture[str]) -> None:
     home = tmp_path / "home[train]"
     home.mkdir()
     with pytest.raises(typer.Exit):
