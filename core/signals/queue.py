@@ -1,7 +1,9 @@
 """Waking workers: Celery messages that say "look for work" and nothing else.
 
 A message names no job. Work is found in the ledger, so a lost message costs the second until a worker's own look, and a
-doubled one finds nothing. Hence no result backend, early acknowledgement, one message at a time, JSON only.
+doubled one finds nothing. Hence no result backend, early acknowledgement, JSON only; and no limit on messages that are not
+acknowledged yet, since one whose acknowledgement was lost with its connection would count against it for ever, and leave the
+worker deaf. The solo pool takes them one at a time all the same.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def build_celery(redis_url: str) -> Celery:
         task_acks_late=False,
         task_publish_retry=False,
         task_default_queue="train",
-        worker_prefetch_multiplier=1,
+        worker_prefetch_multiplier=0,
         worker_pool="solo",
         worker_hijack_root_logger=False,
         worker_send_task_events=False,

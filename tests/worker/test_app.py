@@ -3,11 +3,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from core.signals.queue import Queue
-from tests.core.signals.redises import Redis, bell_redis
+from tests.core.signals.redises import CutLine, Redis, bell_redis
 from worker.app import WakeUps
 
 __all__ = ["bell_redis"]
@@ -31,6 +32,19 @@ def test_wake_ups_are_heard_also_after_redis_was_killed(bell_redis: Redis, harm:
         heard_within(queue, heard, 15)
         harm(bell_redis)
         heard_within(queue, heard, 30)
+    waking.wait_ended(10)
+    queue.close()
+
+
+def test_wake_ups_are_heard_also_after_redis_was_lost_before_one_was_acknowledged(bell_redis: Redis, tmp_path: Path) -> None:
+    heard, queue = threading.Event(), Queue(bell_redis.url)
+    with CutLine(tmp_path, bell_redis, b"ZREM") as line, WakeUps(line.url, "train", heard=heard, node="test") as waking:
+        queue.ring("train")
+        assert line.was_cut.wait(15)
+        heard.wait(1)
+        heard.clear()
+        heard_within(queue, heard, 15)
+        line.shutdown()
     waking.wait_ended(10)
     queue.close()
 

@@ -24,7 +24,7 @@ def test_celery_takes_json_alone_and_keeps_no_results() -> None:
     assert conf.accept_content == ["json"]
     assert conf.result_backend is None
     assert not conf.task_acks_late
-    assert conf.worker_prefetch_multiplier == 1
+    assert conf.worker_prefetch_multiplier == 0
     assert conf.broker_connection_max_retries is None
 
 
