@@ -29,6 +29,7 @@ from core.lineage import service as lineage
 from core.logs import get_log
 from core.steering import service as steering
 from core.storage.artifacts import Artifacts
+from core.storage.manifest import FolderDamaged
 from worker.away import REST_SECONDS, is_away
 from worker.reports import (
     SKIPPED_ROWS_TOLD,
@@ -156,7 +157,8 @@ class Scribe:
                 elif isinstance(group, SteerProposed):
                     answers.append(self._write_change(session, job, group))
                 elif isinstance(group, Saved):
-                    dropped = self._write_saved(session, job, run, group, saved[id(group)])
+                    if (key := saved[id(group)]) is not None:
+                        dropped = self._write_saved(session, job, run, group, key)
                 else:
                     self._write_word(session, job, run, group)
         for answer in answers:
@@ -164,10 +166,18 @@ class Scribe:
         self._ring(self._job_id)
         free(self._ledger, self._artifacts, dropped)
 
-    def _verified_key(self, saved: Saved) -> str:
-        """See that a checkpoint's files are what its manifest says; give its key in the storage."""
+    def _verified_key(self, saved: Saved) -> str | None:
+        """See that a checkpoint's files are what its manifest says; give its key in the storage.
+
+        None for a recovery point that the child has removed for newer ones meanwhile: while the ledger is away, it keeps the
+        last few alone."""
         folder = Path(saved.folder)
-        self._artifacts.confirm(folder, saved.manifest_digest)
+        try:
+            self._artifacts.confirm(folder, saved.manifest_digest)
+        except FolderDamaged:
+            if saved.checkpoint == "recovery" and not folder.exists():
+                return None
+            raise
         return self._artifacts.key_of(folder)
 
     def _write_steps(self, session: Session, job: Job, run: Run, steps: list[StepDone]) -> None:
@@ -188,6 +198,8 @@ class Scribe:
 
     def _write_saved(self, session: Session, job: Job, run: Run, saved: Saved, key: str) -> list[str]:
         now = self._clock()
+        if checkpoints.is_recorded(session, run.id, key):  # by a commit whose answer was lost with the ledger
+            return checkpoints.prune(session, job, keep=self._keep_recovery, now=now)
         checkpoints.record(session, job, run, step=saved.step, kind=saved.checkpoint, folder_key=key,
                            manifest_digest=saved.manifest_digest, bytes=saved.bytes, position=saved.position,
                            metrics=dict(saved.metrics), seen=saved.seen or None, now=now)

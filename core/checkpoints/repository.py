@@ -28,6 +28,12 @@ def live_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
     return list(session.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.fence.desc(), Checkpoint.created_at.desc())))
 
 
+def is_recorded(session: Session, run_id: str, folder_key: str) -> bool:
+    """Tell whether a run's checkpoint has its row, living or dropped: the answer to the commit that made it may be lost."""
+    query = select(Checkpoint.id).where(Checkpoint.run_id == run_id, Checkpoint.folder_key == folder_key)
+    return session.scalar(query.limit(1)) is not None
+
+
 def superseded_by(session: Session, job_id: str, *, step: int, kind: str, fence: int) -> list[Checkpoint]:
     """Checkpoints of earlier runs that a later run's makes void: all behind its step, and at its step those it can stand for.
 

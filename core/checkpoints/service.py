@@ -15,7 +15,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
-from core.checkpoints.repository import SHOWN, get_checkpoint, live_checkpoints, superseded_by
+from core.checkpoints.repository import SHOWN, get_checkpoint, is_recorded, live_checkpoints, superseded_by
 from core.checkpoints.retention import let_go
 from core.checkpoints.uses import Uses
 from core.db.paging import Page, cut
@@ -153,5 +153,6 @@ def _unfreed(session: Session, job_id: str) -> list[str]:
 
 
 __all__ = [
-    "KEEP_RECOVERY", "drop", "final_of", "get_checkpoint", "list_checkpoints", "pin", "prune", "record", "restorable", "unpin",
+    "KEEP_RECOVERY", "drop", "final_of", "get_checkpoint", "is_recorded", "list_checkpoints", "pin", "prune", "record",
+    "restorable", "unpin",
 ]

@@ -18,12 +18,17 @@ class AwayLedger:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.is_away = threading.Event()
+        self.loses_answer = threading.Event()
+        """Set: the next commit is done, and its answer lost."""
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
         self._answer()
         with self._ledger.write() as session:
             yield session
+        if self.loses_answer.is_set():
+            self.loses_answer.clear()
+            raise OperationalError("COMMIT", {}, ConnectionError("the server closed the connection"))
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:

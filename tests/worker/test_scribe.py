@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -156,6 +157,45 @@ def test_nothing_is_lost_while_the_ledger_is_away(sqlite_ledger: Ledger, tmp_pat
     away.is_away.clear()
     scribe.close()
     assert told(sqlite_ledger, claim)[-120:] == [f"step {n}" for n in range(1, 121)]
+
+
+def test_recovery_points_that_went_for_newer_ones_while_the_ledger_was_away_cost_nothing(sqlite_ledger: Ledger,
+                                                                                         tmp_path: Path) -> None:
+    claim, away = a_run(sqlite_ledger), AwayLedger(sqlite_ledger)
+    scribe = a_scribe(away, tmp_path, claim)
+    away.is_away.set()
+    saved = [a_saved(tmp_path, claim, step) for step in (1, 2, 3, 4)]
+    for report in saved:
+        scribe.note(report)
+    for report in saved[:2]:
+        Path(report.folder).rename(f"{report.folder}.removed")  # as a child does: no half of it keeps its name
+    away.is_away.clear()
+    scribe.close()
+    assert scribe.fault is None
+    with sqlite_ledger.read() as session:
+        assert [c.step for c in checkpoints.restorable(session, claim.job.id)] == [4, 3]
+
+
+def test_a_checkpoint_whose_commit_was_not_answered_has_one_row_and_is_told_once(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim, away = a_run(sqlite_ledger), AwayLedger(sqlite_ledger)
+    away.loses_answer.set()
+    scribe = a_scribe(away, tmp_path, claim)
+    scribe.note(a_saved(tmp_path, claim, 3, "listed"))
+    scribe.close()
+    assert not away.loses_answer.is_set()
+    with sqlite_ledger.read() as session:
+        assert [c.step for c in checkpoints.restorable(session, claim.job.id)] == [3]
+    assert told(sqlite_ledger, claim).count("checkpoint.saved") == 1
+
+
+def test_a_shown_checkpoint_that_is_gone_makes_the_scribe_give_up(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    claim = a_run(sqlite_ledger)
+    saved = a_saved(tmp_path, claim, 3, "listed")
+    shutil.rmtree(saved.folder)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim)
+    scribe.note(saved)
+    scribe.close()
+    assert isinstance(scribe.fault, manifest.FolderDamaged)
 
 
 def test_many_reports_that_wait_leave_no_room(sqlite_ledger: Ledger, tmp_path: Path) -> None:
