@@ -86,13 +86,13 @@ class RowChecker:
         hashes: list[int] = []
         faulty: list[int] = []
         for start, end in spans:
-            raw = bytes(buffer[start:end])
+            raw = buffer[start:end]
             hashes.append(digest(raw))
             if end - start <= MAX_ROW_BYTES:
                 try:
                     value = parse(raw)
                 except (ValueError, MemoryError) as error:
-                    self._note_broken(int(block.lines[len(hashes) - 1]), raw, error)
+                    self._note_broken(int(block.lines[len(hashes) - 1]), bytes(raw), error)
                     faulty.append(len(hashes) - 1)
                     continue
                 except RowFault as fault:

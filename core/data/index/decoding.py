@@ -17,7 +17,7 @@ Layout = Literal["jsonl", "lines", "csv", "tsv"]
 DELIMITERS: dict[str, str] = {"csv": ",", "tsv": "\t"}
 MOST_COLUMNS = 1000
 
-Parse = Callable[[bytes], Any]
+Parse = Callable[[bytes | memoryview], Any]
 """Raises ValueError or MemoryError for bytes that are no JSON or no text, RowFault for a record that is none."""
 
 
@@ -46,12 +46,12 @@ def read_header(raw: bytes, layout: Layout) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _text(raw: bytes) -> dict[str, str]:
-    return {"text": raw.decode()}
+def _text(raw: bytes | memoryview) -> dict[str, str]:
+    return {"text": str(raw, "utf-8")}
 
 
 def _record_parser(header: Sequence[str], delimiter: str) -> Parse:
-    def parse(raw: bytes) -> dict[str, str]:
+    def parse(raw: bytes | memoryview) -> dict[str, str]:
         fields = _fields(raw, delimiter)
         if len(fields) != len(header):
             raise RowFault(
@@ -63,9 +63,9 @@ def _record_parser(header: Sequence[str], delimiter: str) -> Parse:
     return parse
 
 
-def _fields(raw: bytes, delimiter: str) -> list[str]:
+def _fields(raw: bytes | memoryview, delimiter: str) -> list[str]:
     """Read one record as the `csv` module does; raise RowFault for a quote that stays open."""
-    text = raw.decode()
+    text = str(raw, "utf-8")
     csv.field_size_limit(MAX_ROW_BYTES)
     try:
         return next(csv.reader([text], delimiter=delimiter, strict=True), [])

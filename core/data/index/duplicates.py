@@ -53,9 +53,9 @@ class DuplicateCount:
     def result(self) -> Duplicates:
         if not self._parts:
             return Duplicates()
-        hashes = np.concatenate(self._parts)
+        hashes = np.sort(np.concatenate(self._parts))
         self._parts = [hashes]
-        repeated = len(hashes) - len(np.unique(hashes))
+        repeated = int(np.count_nonzero(hashes[1:] == hashes[:-1]))
         return Duplicates(repeated << self._bits, self._bits > 0, 2.0**-self._bits)
 
     def to_array(self, most: int) -> np.ndarray:

@@ -41,17 +41,17 @@ def is_ordinary_chat(row: Any) -> bool:
     if len(row) > 1 and not _SPECIAL.isdisjoint(row):
         return False
     is_trained = False
-    for message in messages:
-        if type(message) is not dict or len(message) != 2:
-            return False
-        content = message.get("content")
-        if type(content) is not str:
-            return False
-        role = message.get("role")
-        if role == "assistant":
-            is_trained = is_trained or not (not content or content.isspace())
-        elif role != "user" and role != "system":
-            return False
+    try:
+        for message in messages:
+            if type(message) is not dict or len(message) != 2 or type(content := message["content"]) is not str:
+                return False
+            role = message["role"]
+            if role == "assistant":
+                is_trained = is_trained or not (not content or content.isspace())
+            elif role != "user" and role != "system":
+                return False
+    except KeyError:
+        return False
     return is_trained
 
 
