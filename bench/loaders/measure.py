@@ -46,8 +46,9 @@ class Outcome:
     peak_rss_bytes: int
     """Of all processes of the tree together."""
     peak_private_bytes: int
-    private_by_command: dict[str, int] = field(default_factory=dict)
-    """The highest private memory of the processes whose command holds a word."""
+    highest_by_command: dict[str, int] = field(default_factory=dict)
+    """The highest resident memory of the processes whose command holds a word, as the kernel keeps it: not one that is seen
+    by chance, nor one that counts a library's pages only while nobody else maps them."""
 
     def rate(self) -> tuple[float, float, float]:
         """Tokens a CPU second, tokens a second and rows a second, between `counting` and `done`."""
@@ -91,7 +92,7 @@ def run(command: Sequence[str], *, environment: dict[str, str] | None = None, wa
             process.wait()
         if "done" not in moments:
             raise LoaderFailed(f"{' '.join(command)} told {list(moments)} and ended: {words.text()}")
-    return Outcome(moments, memory.peak_rss, memory.peak_private, memory.by_command)
+    return Outcome(moments, memory.peak_rss, memory.peak_private, memory.highest_by_command)
 
 
 def tree(pid: int) -> list[int]:
@@ -127,12 +128,17 @@ def _smaps(pid: int) -> Iterator[tuple[str, int]]:
         yield name.rstrip(":"), int(size) * 1024
 
 
+def _highest_rss(pid: int) -> int:
+    _, _, told = _text(f"/proc/{pid}/status").partition("VmHWM:")
+    return int(told.split()[0]) * 1024 if told else 0
+
+
 class _Memory:
     """Looks at a tree again and again, and keeps the highest figures."""
 
     def __init__(self, pid: int, watched: Sequence[str]) -> None:
         self.peak_rss = self.peak_private = 0
-        self.by_command: dict[str, int] = {}
+        self.highest_by_command: dict[str, int] = {}
         self._pid, self._watched = pid, watched
         self._is_over = threading.Event()
         self._lock = threading.Lock()
@@ -147,13 +153,12 @@ class _Memory:
         rss = private = 0
         for pid in tree(self._pid):
             sizes = list(_smaps(pid))
-            mine = sum(size for name, size in sizes if name.startswith("Private_"))
             rss += sum(size for name, size in sizes if name == "Rss")
-            private += mine
+            private += sum(size for name, size in sizes if name.startswith("Private_"))
             command = _text(f"/proc/{pid}/cmdline")
             for word in self._watched:
                 if word in command:
-                    self.by_command[word] = max(self.by_command.get(word, 0), mine)
+                    self.highest_by_command[word] = max(self.highest_by_command.get(word, 0), _highest_rss(pid))
         self.peak_rss, self.peak_private = max(self.peak_rss, rss), max(self.peak_private, private)
 
     def stop(self) -> None:

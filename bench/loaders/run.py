@@ -41,6 +41,8 @@ BATCH_SIZE = 16
 MAX_LENGTH = 2048
 LOADER = "core.data.ahead"
 """What stands in the command of our loader process."""
+IMPORTS = "imports.py"
+"""The program that is no more than our loader process is before it does anything."""
 EXACT_ROWS_BYTES = 8_000_000
 _OF_MEMORY = ("private_memory_bytes", "peak_rss_bytes", "first_batch_cpu_seconds")
 Row = dict[str, Any]
@@ -134,14 +136,14 @@ def _registering(case: Case, runs: int) -> Iterator[Row]:
 
 
 def _reading(case: Case, runs: int, steps: int) -> Iterator[Row]:
-    imports = [_run_ours("imports.py") for _ in range(3)]
-    own = statistics.median(each.peak_private_bytes for each in imports)
+    imports = [_run_ours(IMPORTS) for _ in range(3)]
+    own = statistics.median(each.highest_by_command[IMPORTS] for each in imports)
     spent = [each.moments["done"].told["cpu_microseconds"] / 1e6 for each in imports]
     yield _row("imports_cpu_seconds", "the loader process", spent, "s")
     _run_ours("ours.py", case.write_spec(), "--steps", 1)  # the data set meets the model
     outcomes = [_run_ours("ours.py", case.write_spec(), "--steps", steps) for _ in range(runs)]
     yield from rates("headrace", case, outcomes)
-    private = [each.private_by_command[LOADER] - own for each in outcomes]
+    private = [each.highest_by_command[LOADER] - own for each in outcomes]
     yield _row("private_memory_bytes", f"{case.name}, the loader process, beyond its imports", private, "bytes")
 
 
@@ -202,7 +204,7 @@ def _exactness(model: Path) -> Iterator[Row]:
 
 def _run_ours(program: str, *arguments: object) -> Outcome:
     command = [sys.executable, str(FOLDER / program), *map(str, arguments)]
-    return run(command, environment=bare_environment(), watched=(LOADER,))
+    return run(command, environment=bare_environment(), watched=(LOADER, IMPORTS))
 
 
 def _timed(command: Sequence[str]) -> tuple[float, float]:

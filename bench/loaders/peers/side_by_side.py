@@ -31,7 +31,7 @@ from bench.generate import write_rows  # noqa: E402
 from bench.loaders.measure import Outcome  # noqa: E402
 from bench.loaders.measure import run as measured  # noqa: E402
 from bench.loaders.results import keep, row  # noqa: E402
-from bench.loaders.run import LOADER, Case, rates  # noqa: E402
+from bench.loaders.run import IMPORTS, LOADER, Case, rates  # noqa: E402
 from core.data.process import bare_environment  # noqa: E402
 
 WORK = FOLDER.parent / "work"
@@ -149,7 +149,8 @@ class OurLoader:
         index = place.work(PEERS["headrace"]) / "rows.index"
         self._case = Case(place.case, place.file, index, place.tokenizer, 0)
         self._command = [str(FOLDER.parent / "ours.py"), str(self._case.write_spec()), "--steps"]
-        self._imports = statistics.median(_of_headrace(str(FOLDER.parent / "imports.py")).peak_private_bytes for _ in range(3))
+        self._imports = statistics.median(
+            _of_headrace(str(FOLDER.parent / IMPORTS)).highest_by_command[IMPORTS] for _ in range(3))
         self._outcomes: list[Outcome] = []
         _of_headrace(*self._command, "1")  # the data set meets the model
 
@@ -157,13 +158,13 @@ class OurLoader:
         """Read once more; give the medians of all runs so far."""
         self._outcomes.append(_of_headrace(*self._command, "2000"))
         yield from rates("headrace", self._case, self._outcomes)
-        private = [each.private_by_command[LOADER] - self._imports for each in self._outcomes]
+        private = [each.highest_by_command[LOADER] - self._imports for each in self._outcomes]
         case = f"{self._case.name}, the loader process, beyond its imports"
         yield row("headrace", "private_memory_bytes", case, statistics.median(private), "bytes", runs=len(private))
 
 
 def _of_headrace(*command: str) -> Outcome:
-    return measured([sys.executable, *command], environment=bare_environment(), watched=(LOADER,))
+    return measured([sys.executable, *command], environment=bare_environment(), watched=(LOADER, IMPORTS))
 
 
 def _speed_rows(peer: Peer, seen: list[Seen], case: str) -> Iterator[dict[str, Any]]:
