@@ -69,9 +69,7 @@ class DatasetIndex:
         each = shards.tolist()
         for shard in set(each):
             mine = shards == shard
-            there = numbers[mine]
-            spans[mine] = self.shards[shard].spans(there) if self.shards[shard].has_offsets else there[:, None]
-            hashes[mine] = self.shards[shard].hashes_of(there)
+            spans[mine], hashes[mine] = self.shards[shard].find(numbers[mine])
         return Found(each, numbers.tolist(), spans[:, 0].tolist(), spans[:, 1].tolist(), hashes.tolist())
 
     def line(self, row: int) -> tuple[int, int]:

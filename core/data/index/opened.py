@@ -70,16 +70,13 @@ class ShardIndex:
         """Give where each row starts and ends: int64, shape (rows, 2)."""
         rows = np.asarray(rows, dtype=np.int64)
         self._check_rows(rows)
-        words = self._offsets.take(rows, 2)
-        places = (words & _OFFSET_MASK).astype(np.int64)
-        nexts = np.where(rows + 1 < self.rows, places[:, 1], self.report.bytes)
-        return np.stack([places[:, 0], nexts - self._gaps(rows, words[:, 0])], axis=1)
+        return self._spans(rows)
 
-    def hashes_of(self, rows: np.ndarray) -> np.ndarray:
-        """Give what `hashes` has for some rows; raise IndexError for no row."""
-        rows = np.asarray(rows, dtype=np.int64)
-        self._check_rows(rows)
-        return self._hashes.take(rows)[:, 0]
+    def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give the spans of rows and what `hashes` has for them, of rows that are known to be there: int64, shape (rows,).
+
+        In a shard without offsets the number of a row stands for its span."""
+        return self._spans(rows) if self.has_offsets else rows[:, None], self._hashes.take(rows)[:, 0]
 
     def line(self, row: int) -> int:
         """Give the line of a row in its file, counted from 1, blank lines included; raise IndexError for no row.
@@ -101,6 +98,12 @@ class ShardIndex:
     def _check_rows(self, rows: np.ndarray) -> None:
         if rows.size and not (rows.min() >= 0 and rows.max() < self.rows):
             raise IndexError(f"the index has {self.rows} rows; a row outside of [0, {self.rows}) was asked for")
+
+    def _spans(self, rows: np.ndarray) -> np.ndarray:
+        words = self._offsets.take(rows, 2)
+        places = (words & _OFFSET_MASK).astype(np.int64)
+        nexts = np.where(rows + 1 < self.rows, places[:, 1], self.report.bytes)
+        return np.stack([places[:, 0], nexts - self._gaps(rows, words[:, 0])], axis=1)
 
     def _gaps(self, rows: np.ndarray, words: np.ndarray) -> np.ndarray:
         gaps = (words >> np.uint64(OFFSET_BITS)).astype(np.int64)

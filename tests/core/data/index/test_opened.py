@@ -83,6 +83,8 @@ def test_rows_of_an_index_that_is_too_great_to_be_mapped_are_found_as_in_its_arr
         for row, (start, end) in zip(rows.tolist(), index.spans(rows).tolist(), strict=True):
             content.seek(start)
             assert content.read(end - start) == lines[row]
-    assert index.hashes_of(rows).tolist() == index.hashes[rows].tolist()
+    spans, hashes = index.find(rows)
+    assert spans.tolist() == index.spans(rows).tolist()
+    assert hashes.tolist() == index.hashes[rows].tolist()
     with pytest.raises(IndexError, match="140000 rows"):
-        index.hashes_of(np.array([140_000]))
+        index.spans(np.array([140_000]))
