@@ -8,12 +8,15 @@ SHOWN_FAULTS = 5
 
 
 def first_faults(report: dict[str, Any] | None) -> str:
-    """Name the first faults of an index's report, each with its line; how many more there are follows."""
+    """Name the first fault of each code in an index's report with its line; how many more faults there are follows."""
     report = report or {}
-    faults = report.get("faults") or []
-    told = "; ".join(_told(fault) for fault in faults[:SHOWN_FAULTS]) or "see the data set's report"
-    more = (report.get("faulty") or 0) - min(len(faults), SHOWN_FAULTS)
-    return f"{told}; and {more:,} more" if faults and more > 0 else told
+    firsts: dict[str, dict[str, Any]] = {}
+    for fault in report.get("faults") or []:
+        firsts.setdefault(fault["code"], fault)
+    named = list(firsts.values())[:SHOWN_FAULTS]
+    told = "; ".join(map(_told, named)) or "see the data set's report"
+    more = (report.get("faulty") or 0) - len(named)
+    return f"{told}; and {more:,} more" if named and more > 0 else told
 
 
 def _told(fault: dict[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """The first rows of a file, and what the user says of it → its shape.
 
-Every shape that the user's words leave open is tried on the rows; the one that accepts most of them wins, and among equals
-the one that needs more fields. Where none accepts any, the first whose fields are there is taken, so that its rules can say
-what is wrong.
+Every shape that the user's words leave open is tried on the rows. A row belongs to each shape whose fields it has and whose
+names for the roles it uses, be the rest of it right or wrong. Of the shapes that accept a row, the one wins that most rows
+belong to, and among equals the one that needs more fields: a rule that some rows break is told of these rows, and does not
+make the whole file one of a shape that asks for less. Where none accepts any, the first whose fields are there is taken, so
+that its rules can say what is wrong.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ MOST_TRIED = 64
 
 
 def find_shape(rows: Sequence[Any], candidates: Sequence[RowShape]) -> RowShape | None:
-    """Give the candidate that accepts most of the rows; None when no row has the fields of any."""
+    """Give the candidate that most of the rows belong to; None when no row has the fields of any."""
     if len(candidates) == 1:
         return candidates[0]
-    claimed = [shape for shape in candidates if any(shape.has_fields(row) for row in rows)]
-    return max(claimed, key=lambda shape: sum(_accepts(shape, row) for row in rows), default=None)
+    claimed = [shape for shape in candidates if any(map(shape.has_fields, rows))]
+    return max(claimed, key=lambda shape: _claim(shape, rows), default=None)
 
 
 def candidates(asked: str | None, columns: Columns) -> list[RowShape]:
@@ -48,14 +50,19 @@ def unknown_shape(row: Any) -> RowFault:
         'chosen and rejected; or map its own fields with columns, such as {"prompt": "question", "completion": "answer"}')
 
 
-def _accepts(shape: RowShape, row: Any) -> bool:
-    if not shape.has_fields(row):
-        return False
+def _claim(shape: RowShape, rows: Sequence[Any]) -> tuple[bool, int]:
+    """Whether the shape accepts any of the rows, and how many belong to it."""
+    faults = [_fault(shape, row) for row in rows if shape.has_fields(row)]
+    return None in faults, sum(code != "wrong_role" for code in faults)
+
+
+def _fault(shape: RowShape, row: Any) -> str | None:
+    """The code of the first rule that a row breaks."""
     try:
         shape.canonical(row)
-    except RowFault:
-        return False
-    return True
+    except RowFault as fault:
+        return fault.code
+    return None
 
 
 def _named_by(columns: Columns) -> Sequence[ShapeName]:

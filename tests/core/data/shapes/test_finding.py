@@ -46,6 +46,21 @@ def test_most_rows_decide() -> None:
     assert found(*rows).name == "sharegpt"
 
 
+@pytest.mark.parametrize("name, row, fault", [
+    ("chat", CHAT, {"messages": [ASK, {**ANSWER, "weight": 0.5}]}),
+    ("chat", CHAT, {"messages": [ASK, {**ANSWER, "tool_calls": [{"function": {"name": "gauge"}}]}]}),
+    ("alpaca", {"instruction": "How high?", "output": "2 m", "text": "How high? 2 m"},
+     {"instruction": "How high?", "output": "", "text": "How high?"}),
+])
+def test_rows_at_fault_do_not_make_a_file_one_of_a_shape_that_asks_for_less(name: str, row: dict, fault: dict) -> None:
+    assert found(fault, row, fault).name == name
+
+
+def test_the_names_of_roles_tell_sharegpt_under_openais_fields() -> None:
+    row = {"messages": [{"role": "human", "content": "How high?"}, {"role": "gpt", "content": "Two metres."}]}
+    assert found(row, CHAT, row).name == "sharegpt"
+
+
 def test_rows_of_no_shape_have_none() -> None:
     assert find_shape([{"id": 1}], candidates(None, Columns())) is None
 
