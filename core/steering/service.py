@@ -32,7 +32,7 @@ from core.specs.mixture import MixtureUpdate
 from core.steering.asking import count_rows, resolve
 from core.steering.log import Asked, Change, Standing, fold
 from core.steering.models import MixtureChange
-from core.steering.repository import changes_of, first_pending, held_changes, log_of, next_number, versions_of
+from core.steering.repository import changes_of, first_pending, held_changes, last_asked_step, log_of, next_number, versions_of
 from core.steering.schedule import check_mixture
 from core.storage.artifacts import Artifacts
 
@@ -73,10 +73,12 @@ def place_pending(session: Session, job: Job, *, now: datetime) -> None:
 def place(session: Session, job: Job, number: int, from_step: int, *, now: datetime) -> MixtureChange:
     """Let a pending change hold from a step, or refuse it when it fits no more; one that is settled stays as it is.
 
-    Call it with the job's row held, by its run's fence if a run holds it, before the step is trained."""
+    A run that trains steps anew, which the one before it has told of, proposes one of these: the change waits until they are
+    behind it. Call it with the job's row held, by its run's fence if a run holds it, before the step is trained."""
     change = session.get_one(MixtureChange, (job.id, number), populate_existing=True)
     if change.state != "pending":
         return change
+    from_step = max(from_step, next_step(session, job))
     try:
         _check_left(job, from_step)
         standing = _standing(session, job, Change(number, from_step, Asked.from_json(change.body)))
@@ -93,10 +95,11 @@ def place(session: Session, job: Job, number: int, from_step: int, *, now: datet
 
 
 def next_step(session: Session, job: Job) -> int:
-    """The first step that no accepted history holds: a checkpoint may be one step ahead of the log, which tells of that step
-    when it was evaluated."""
-    query = select(func.max(Checkpoint.step)).where(Checkpoint.job_id == job.id, Checkpoint.deleted_at.is_(None))
-    return max(job.step, session.scalar(query) or 0) + 1
+    """The first step that no accepted history holds, and from which no change asked before is still to come: a checkpoint may
+    be one step ahead of the log, which tells of that step when it was evaluated, and a change may hold from a step that a
+    killed run never reached."""
+    saved = select(func.max(Checkpoint.step)).where(Checkpoint.job_id == job.id, Checkpoint.deleted_at.is_(None))
+    return max(job.step + 1, (session.scalar(saved) or 0) + 1, last_asked_step(session, job.id))
 
 
 def training_stream(session: Session, job: Job, *, artifacts: Artifacts, micro_batch_tokens: int = 0) -> StreamSpec:

@@ -73,6 +73,28 @@ def test_what_holds_stays_where_it_is(ledger: Ledger, artifacts: Artifacts) -> N
         assert steering.place(session, job, 1, 9, now=NOW).from_step == 5
 
 
+def test_a_run_that_trains_steps_anew_changes_none_of_those_that_are_told_of(ledger: Ledger, artifacts: Artifacts) -> None:
+    with ledger.write() as session:
+        job = a_planned_job(session, artifacts, "a", "b")
+        claim = claimed(session)
+        report_steps(session, claim, 1, 2, 3)
+        change(session, job, artifacts, weights={"b": 0})
+        assert steering.place(session, job, 1, 2, now=NOW).from_step == 4
+
+
+def test_what_is_asked_later_holds_no_earlier_also_where_a_killed_run_never_reached_the_step(ledger: Ledger,
+                                                                                            artifacts: Artifacts) -> None:
+    row = {"source": "b", "row": 3}
+    with ledger.write() as session:
+        job = a_planned_job(session, artifacts, "a", "b", mixture_schedule=[{"from_step": 9, "weights": {"a": 0.5}}])
+        claimed(session)
+        change(session, job, artifacts, quarantine={"rows": [row]})
+        steering.place(session, job, 2, 5, now=NOW)
+        change(session, job, artifacts, lift={"rows": [row]})
+        assert steering.place(session, job, 3, 2, now=NOW).from_step == 5
+        assert [entry.lifted for entry in steering.log_of(session, job)] == [(), (), (RowRef(1, 3),), ()]
+
+
 def test_changes_that_nobody_took_up_hold_in_their_order_when_the_job_waits_again(ledger: Ledger, artifacts: Artifacts) -> None:
     with ledger.write() as session:
         job = a_planned_job(session, artifacts, "a", "b")
