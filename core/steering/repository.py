@@ -39,8 +39,8 @@ def first_pending(session: Session, job_id: str) -> int | None:
 def last_asked_step(session: Session, job_id: str) -> int:
     """The last step from which a change holds that a client asked for; 0 where there is none. What the submit planned for
     later steps is laid over, and does not count."""
-    query = select(func.max(MixtureChange.from_step)).where(MixtureChange.job_id == job_id, MixtureChange.created_by.is_not(None))
-    return session.scalar(query) or 0
+    is_asked = MixtureChange.created_by.is_not(None)
+    return session.scalar(select(func.max(MixtureChange.from_step)).where(MixtureChange.job_id == job_id, is_asked)) or 0
 
 
 def versions_of(session: Session, job: Job) -> dict[str, DatasetVersion]:

@@ -44,13 +44,13 @@ def told_to_user(fault: StoreFault, what: str, *, place: str) -> DataError:
         return DataError(f"{what} changed after it was registered ({fault}); register it again, or put the old file back",
                          code="shard_changed")
     if isinstance(fault, Refused):
-        return DataError(f"{what} may not be read ({fault}); ask the operator to look at the key of place {shown(place)}",
-                         code="shard_refused")
+        return DataError(f"{what} may not be read ({fault}); leave it out, or ask the operator to see that place "
+                         f"{shown(place)} opens it", code="shard_refused")
     return DataError(f"{what} cannot be read: {fault}", code="shard_unusable")
 
 
 def told_as_interrupted(fault: StoreFault, what: str, *, tries: int, seconds: float) -> RunInterrupted:
     """A fault that outlasted all tries; a later run may find it gone."""
     key = ", and that its key or link still holds" if isinstance(fault, Refused) else ""
-    return RunInterrupted(f"{what} could not be read in {tries} tries over {seconds:.0f} s (last: {fault}); it is tried again "
-                          f"later; see that the place answers{key}", code="place_unreachable")
+    return RunInterrupted(f"{what} could not be read in {tries} tries over {seconds:.0f} s (last: {fault}); see that the place "
+                          f"answers{key}", code="place_unreachable")

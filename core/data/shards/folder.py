@@ -19,11 +19,14 @@ class FolderStore:
         self._root = Path(place.url.removeprefix("file://"))
 
     def resolve(self, path: str) -> Path:
-        """Give the file's real path; raises Missing where there is none, Refused where a link leads out of the place."""
+        """Give the file's real path; raises Missing where there is none, Unusable for a folder, Refused where a link leads out
+        of the place."""
         root = self._root.resolve()
         found = (root / path).resolve()
         if not found.is_relative_to(root):
             raise Refused("a link leads out of the place")
+        if found.is_dir():
+            raise Unusable("it is a folder; end the path with a slash to mean all files below it")
         if not found.is_file():
             raise Missing("no such file")
         return found

@@ -70,7 +70,7 @@ class HubStore:
         """Only an answer with all details has the digests."""
         told = self._files.info(f"{self._root}/{path}", refresh=True, expand_info=True)
         if told["type"] != "file":
-            raise Missing("a folder")
+            raise Unusable("it is a folder; end the path with a slash to mean all files below it")
         return Stat(told["size"], (told["lfs"] or {}).get("sha256") or told["blob_id"] or "")
 
 

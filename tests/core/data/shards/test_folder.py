@@ -51,6 +51,11 @@ def test_a_link_out_of_the_place_is_not_followed(root: Path, path: str) -> None:
             places.list_paths("shared", "up/*")
 
 
+def test_a_folder_that_is_named_as_a_file_is_told_how_to_name_all_below_it(root: Path) -> None:
+    with opened(root) as places, pytest.raises(DataError, match="'deep' in place 'shared' cannot be read: it is a folder; end"):
+        places.local_path("shared", "deep")
+
+
 def test_a_file_that_is_gone_is_told(root: Path) -> None:
     with opened(root) as places, pytest.raises(DataError, match="'gone' in place 'shared' is not there"):
         places.local_path("shared", "gone")

@@ -158,7 +158,7 @@ def test_a_refusal_at_the_first_look_is_told_at_once() -> None:
         web.token, place = "another", web.place()
         with OpenPlaces(Places({"web": place}), sleep=waits) as places:
             web.token = "changed"
-            with pytest.raises(DataError, match=r"may not be read .*ask the operator to look at the key of place 'web'"):
+            with pytest.raises(DataError, match=r"leave it out, or ask the operator to see that place 'web' opens it"):
                 places.stat("web", "rows.jsonl")
     assert waits == []
 
