@@ -62,7 +62,7 @@ def _told(seen: Seen, encoder: TextEncoder) -> dict[str, Any]:
     ids, mask = seen.tokens.ids.tolist(), seen.tokens.loss_mask.tolist()
     return {
         "text": encoder.decode(ids),
-        "tokens": [{"id": number, "text": encoder.decode_one(number), "trained": is_trained}
-                   for number, is_trained in zip(ids, mask, strict=True)],
+        "tokens": [{"id": number, "text": text, "trained": is_trained}
+                   for number, text, is_trained in zip(ids, encoder.decode_each(ids), mask, strict=True)],
         "token_count": len(ids), "trained_count": sum(mask), "truncated": seen.is_truncated, "refused": None,
     }

@@ -13,6 +13,11 @@ from core.data.tokens.spelled import Spelling
 from core.data.tokens.standins import stand_in
 from core.errors import DataError
 
+_BROKEN = "\ufffd"
+"""What a decoder writes for bytes that are no whole character."""
+_MOST_BYTES = 4
+"""So many bytes, and so many tokens at most, make up a character."""
+
 
 class TextEncoder:
     """Not for several threads at once."""
@@ -54,10 +59,21 @@ class TextEncoder:
     def decode(self, numbers: Sequence[int]) -> str:
         return self._tokenizer.decode(list(numbers), skip_special_tokens=False)
 
-    def decode_one(self, number: int) -> str:
-        """The text of one token, with the space that decoders leave out at the start of a text."""
-        text = self.decode([number])
-        is_after_space = (self._tokenizer.id_to_token(number) or "").startswith("▁")
+    def decode_each(self, numbers: Sequence[int]) -> list[str]:
+        """The text of each token; a character that several make up stands with the last of them, and the others have none."""
+        texts: list[str] = []
+        first = 0
+        for end in range(1, len(numbers) + 1):
+            text = self._decode_within(numbers[first:end])
+            is_whole = not text.endswith(_BROKEN) or end - first == _MOST_BYTES or end == len(numbers)
+            texts.append(text if is_whole else "")
+            first = end if is_whole else first
+        return texts
+
+    def _decode_within(self, numbers: Sequence[int]) -> str:
+        """The text of tokens with the space that decoders leave out at the start of a text."""
+        text = self.decode(numbers)
+        is_after_space = (self._tokenizer.id_to_token(numbers[0]) or "").startswith("▁")
         return f" {text}" if is_after_space and not text.startswith(" ") else text
 
     def _back_from_twins(self, stand_ins: dict[str, int]) -> np.ndarray:

@@ -33,6 +33,14 @@ def test_a_row_is_shown_token_by_token_with_its_mask(tmp_path: Path) -> None:
     assert (row["token_count"], row["trained_count"]) == (len(row["tokens"]), sum(token["trained"] for token in row["tokens"]))
 
 
+def test_a_character_of_several_tokens_is_shown_whole_with_the_last_of_them(tmp_path: Path) -> None:
+    answer = "Mühle ✓ \U0001f30a"
+    chat = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": answer}]}
+    (row,) = preview_rows(request(tmp_path, [chat], first=0, count=1))["rows"]
+    assert "".join(token["text"] for token in row["tokens"]) == row["text"]
+    assert "".join(token["text"] for token in row["tokens"] if token["trained"]) == f"{answer}<|im_end|>"
+
+
 def test_a_row_that_cannot_be_trained_on_is_shown_with_the_reason(tmp_path: Path) -> None:
     answer = preview_rows(request(tmp_path, ["{", *chat_rows(2)], first=0, count=5))
     assert [bool(row["refused"]) for row in answer["rows"]] == [True, False, False]
