@@ -60,11 +60,17 @@ def _tell(param: str, reports: Sequence[Report]) -> InvalidValue:
                             code="unknown_parameter", param=param)
     if kind == "missing_required_parameter":
         return InvalidValue(str(first["msg"]), code=kind, param=first["ctx"]["param"])
-    if kind == "value_error" and not param:
-        return InvalidValue(_said(first))
+    own = next((report for report in reports if _is_of_an_object(report)), first if not param else None)
+    if own is not None and own["type"] == "value_error":
+        return InvalidValue(_said(own), param=param or None)
     expected = " or ".join(dict.fromkeys(_expected(report) for report in reports))
     return InvalidValue(f"{named} is {_value(first)}; expected {expected}; correct it and send the request again",
                         code=_code(reports), param=param or None)
+
+
+def _is_of_an_object(report: Report) -> bool:
+    """Tell whether an object's own validator spoke, in a whole sentence on how its fields go together."""
+    return report["type"] == "value_error" and isinstance(report.get("input"), dict)
 
 
 TYPE_REPORTS = ("_type", "_parsing", "literal_error", "int_from_float")

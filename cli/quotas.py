@@ -112,8 +112,9 @@ def _limit(name: str, text: str) -> int | None:
     if text == "none":
         return None
     units, match = UNITS.get(name, {"": 1}), NUMBER.fullmatch(text)
-    if match is None or match["unit"] not in units or (len(units) == 1 and "." in text):
+    factors = {unit.casefold(): factor for unit, factor in units.items()}
+    if match is None or match["unit"].casefold() not in factors or (len(units) == 1 and "." in text):
         known = ", ".join(unit for unit in units if unit)
         raise CommandRefused(f"--{name.replace('_', '-')} is {shown(text)}; {WORDS} was expected"
                              + (f" (units: {known})" if known else ""))
-    return round(float(match["digits"]) * units[match["unit"]])
+    return round(float(match["digits"]) * factors[match["unit"].casefold()])

@@ -307,7 +307,7 @@ def test_a_wrong_setting_is_named_with_its_value(server: Server) -> None:
 def test_quotas_are_set_shown_and_taken_back(server: Server) -> None:
     succeeded(run(server, "keys", "create", "bounded", "--project", "bounded"))
     quota = ("projects", "quota", "bounded")
-    told = json.loads(succeeded(run(server, *quota, "--running-jobs", "2", "--device-seconds", "1.5h", "--stored-bytes", "5GB",
+    told = json.loads(succeeded(run(server, *quota, "--running-jobs", "2", "--device-seconds", "1.5h", "--stored-bytes", "5gb",
                                     "--queued-jobs", "none", "--json")))
     assert {name: of["limit"] for name, of in told["quotas"].items()} == {
         "running_jobs": 2, "queued_jobs": None, "device_seconds": 5400, "stored_bytes": 5_000_000_000}
