@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.soak.postgres import open_postgres  # noqa: E402
-from bench.soak.results import told  # noqa: E402
+from bench.soak.results import commit, told  # noqa: E402
 from bench.soak.soak import Plan, soak  # noqa: E402
 
 RESULTS = HERE / "results.json"
@@ -64,7 +64,7 @@ def run(plan: dict[str, Any], database: str) -> dict[str, Any]:
     found = asdict(outcome.findings)
     for fault in found["words"]:
         print(f"FAULT {fault}", flush=True)
-    return {"database": database, "trainer": trainer, "seed": plan["seed"], "seconds": round(outcome.seconds),
+    return {"database": database, "trainer": trainer, "seed": plan["seed"], "commit": commit(), "seconds": round(outcome.seconds),
             **{name: value for name, value in found.items() if name != "words"}, "faults": found["words"],
             "kills": [[kill.kind, None if kill.seconds is None else round(kill.seconds, 2)] for kill in outcome.kills]}
 
