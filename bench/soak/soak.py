@@ -116,6 +116,7 @@ class Running:
         self._plan, self._server, self._scene, self._say = plan, server, scene, say
         self._random = random.Random(plan.seed)
         self._fault: BaseException | None = None
+        self._is_given_up = False
         self.submitted: list[str] = []
         self.kills: list[Kill] = []
 
@@ -125,6 +126,9 @@ class Running:
         try:
             while len(self.kills) < self._plan.kills and not (self._fault and not self.submitted):
                 self._kill_one()
+        except BaseException:
+            self._is_given_up = True
+            raise
         finally:
             submitting.join()
         if self._fault:
@@ -161,6 +165,8 @@ class Running:
         """Wait until few jobs wait, and until the kills have come as far as the jobs."""
         while number >= QUEUE_DEPTH and (number - self._finished() > QUEUE_DEPTH
                                          or number > (len(self.kills) + 1) / self._plan.kills * self._plan.jobs + AHEAD):
+            if self._is_given_up:
+                raise InterruptedError("the soak was given up")
             time.sleep(0.1)
 
     def _submit(self, client: httpx.Client, file_id: str, number: int) -> str:
