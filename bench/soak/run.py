@@ -64,7 +64,8 @@ def run(plan: dict[str, Any], database: str) -> dict[str, Any]:
     found = asdict(outcome.findings)
     for fault in found["words"]:
         print(f"FAULT {fault}", flush=True)
-    return {"database": database, "trainer": trainer, "seed": plan["seed"], "commit": commit(), "seconds": round(outcome.seconds),
+    return {"database": database, "trainer": trainer, "seed": plan["seed"], "commit": commit(),
+            "seconds": round(outcome.seconds),
             **{name: value for name, value in found.items() if name != "words"}, "faults": found["words"],
             "kills": [[kill.kind, None if kill.seconds is None else round(kill.seconds, 2)] for kill in outcome.kills]}
 
