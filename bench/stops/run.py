@@ -3,11 +3,11 @@
     python -m bench.stops.run [--cancels 100] [--pauses 100] [--terms 20] [--seed 1]
 
 Starts a whole server (`headrace serve`) on loopback in a folder of its own, with the built-in tiny model, one train worker and
-short samples and evaluations in each job, so that moments fall into every phase. From the claim of a run a random time of up
-to six seconds passes; then the job is cancelled, or paused, or its worker gets TERM. Clocks start with the request (or the
-signal).
+short samples and evaluations in each job. A first job that nobody disturbs tells how long a run takes from its claim to its
+end; of each later run a random part of that passes, so moments fall into every phase however fast the machine is. Then the job
+is cancelled, or paused, or its worker gets TERM. Clocks start with the request (or the signal).
 
-Paused jobs are resumed and paused again until they are done; each must end in the bytes of a twin that nobody disturbed.
+Paused jobs are resumed and paused again until they are done; each must end in the bytes of the first.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ from bench.submit.run import _commit, _machine, a_server
 HERE = Path(__file__).resolve().parent
 JOBS = "/fine_tuning/jobs"
 FINISHED = ("succeeded", "failed", "cancelled")
-SPAN_SECONDS = 6.0
-"""Moments are spread over so long after a claim: the load of the child, its samples, its first hundreds of steps."""
+EPOCHS = 30
 LIMIT_SECONDS = 5.0
 PATIENCE_SECONDS = 120.0
 ROWS = "".join(json.dumps({"messages": [{"role": "user", "content": f"What is {n} and {n}?"},
@@ -81,39 +80,42 @@ class Bench:
         answer = client.post("/files", data={"purpose": "fine-tune"}, files={"file": ("rows.jsonl", ROWS)})
         self._file_id = answer.raise_for_status().json()["id"]
         self.failed = 0
+        self._twin, self._span_seconds = self._undisturbed()
 
     def cancel(self, number: int) -> Stopped:
         """Cancel a job of its own at a random moment."""
         print(f"cancel {number}", flush=True)
-        job_id = self._submit(epochs=50)
-        self._wait_for_moment(job_id)
-        return self._stop(job_id, partial(self._post, job_id, "cancel"), ("cancelled",))
+        while True:
+            job_id = self._submit()
+            self._wait_for_moment(job_id)
+            with contextlib.suppress(httpx.HTTPStatusError):  # it was done before the request came
+                return self._stop(job_id, partial(self._post, job_id, "cancel"), ("cancelled",))
 
     def pauses(self, count: int) -> tuple[list[Stopped], int, int]:
         """Pause jobs at random moments, each again and again until it is done; give the stops, and how many jobs differ."""
         stops: list[Stopped] = []
         adapters: list[str] = []
-        twin = self._finished(self._submit(epochs=40)) if count else ""
         while len(stops) < count:
-            job_id = self._submit(epochs=40)
+            job_id = self._submit()
             while len(stops) < count and self._wait_for_moment(job_id):
                 print(f"pause {len(stops)} of {count}", flush=True)
                 with contextlib.suppress(httpx.HTTPStatusError):  # it was done before the request came
                     stops.append(self._stop(job_id, partial(self._post, job_id, "pause"), ("paused", *FINISHED)))
                     self._post(job_id, "resume")
             adapters.append(self._finished(job_id))
-        return stops, sum(adapter != twin for adapter in adapters), len(adapters)
+        return stops, sum(adapter != self._twin for adapter in adapters), len(adapters)
 
     def terms(self, count: int) -> list[Stopped]:
-        """End the train worker by TERM at random moments of one long job, which is handed back each time."""
-        job_id = self._submit(epochs=50) if count else ""
-        stops = []
+        """End the train worker by TERM at random moments of a job, which is handed back each time."""
+        stops: list[Stopped] = []
+        job_ids = [self._submit()] if count else []
         for number in range(count):
             print(f"term {number} of {count}", flush=True)
-            self._wait_for_moment(job_id)
+            while not self._wait_for_moment(job_ids[-1]):
+                job_ids.append(self._submit())
             worker = next(p for p in _processes() if _line(p)[-2:] == ["--queue", "train"])
-            stops.append(self._stop(job_id, worker.terminate, ("queued",)))
-        codes = [event["data"]["code"] for event in self._events(job_id) if event["type"] == "message"] if count else []
+            stops.append(self._stop(job_ids[-1], worker.terminate, ("queued", *FINISHED)))
+        codes = [event["data"]["code"] for each in job_ids for event in self._events(each) if event["type"] == "message"]
         self.failed = codes.count("run.interrupted")
         return stops
 
@@ -121,7 +123,7 @@ class Bench:
         """Wait until a run has the job, and then so long as chance says; False when the job is done."""
         is_running = self._wait(job_id, ("running", *FINISHED))["status"] == "running"
         if is_running:
-            time.sleep(self._chance.uniform(0, SPAN_SECONDS))
+            time.sleep(self._chance.uniform(0, self._span_seconds))
         return is_running
 
     def _stop(self, job_id: str, ask: Callable[[], object], ends: tuple[str, ...]) -> Stopped:
@@ -143,9 +145,16 @@ class Bench:
                 raise SystemExit(f"job {job_id} is not stopped {PATIENCE_SECONDS:.0f} s after it was told to (phase {phase})")
             time.sleep(0.02)
 
-    def _submit(self, *, epochs: int) -> str:
+    def _undisturbed(self) -> tuple[str, float]:
+        """The adapter of a job that nobody stops, and how long its run took."""
+        job_id = self._submit()
+        self._wait(job_id, ("running",))
+        began = time.monotonic()
+        return self._finished(job_id), time.monotonic() - began
+
+    def _submit(self) -> str:
         body = {"model": "tiny", "training_file": self._file_id, "seed": 7, "validation_split": 0.2,
-                "hyperparameters": {"n_epochs": epochs, "batch_size": 4},
+                "hyperparameters": {"n_epochs": EPOCHS, "batch_size": 4},
                 "options": {"eval_every_steps": 10, "sample_prompts": ["Tell me of the mill."], "sample_max_tokens": 64}}
         return self._client.post(JOBS, json=body).raise_for_status().json()["id"]
 
