@@ -166,7 +166,7 @@ def test_faulty_rows_fail_the_job_with_their_lines_and_total(ledger: Ledger, art
     assert job.state == "failed"
     assert job.error is not None
     assert (job.error["code"], job.error["param"]) == ("invalid_training_file", "training_file")
-    for words in ("3 faulty rows of 20", "line 3", "line 7", "on_bad_row 'skip'"):
+    for words in ("3 faulty rows of 20", "line 3", "and 2 more", "on_bad_row 'skip'"):
         assert words in job.error["message"]
     with ledger.read() as session:
         last = events_after(session, job.id, job.last_event - 1, 9)[0]
