@@ -86,7 +86,7 @@ class Case:
 def main() -> None:
     asked = _arguments()
     WORK.mkdir(exist_ok=True)
-    model = asked.model or _converted_model()
+    model = asked.model or converted_model()
     for megabytes in asked.megabytes:
         keep(_measure(megabytes, model, asked))
     if asked.memory_shards:
@@ -218,7 +218,8 @@ def _timed(command: Sequence[str]) -> tuple[float, float]:
     return time.perf_counter() - started, usage.ru_utime + usage.ru_stime
 
 
-def _converted_model() -> Path:
+def converted_model() -> Path:
+    """The folder of the built-in SmolLM2, converted if it is not there yet."""
     model = WORK / "model"
     if not (model / "tokenizer.json").is_file():
         shutil.rmtree(model, ignore_errors=True)

@@ -32,8 +32,10 @@ PILES = {"piles of one-minute jobs alone": (60.0, False), "piles of five-minute 
 
 def main() -> None:
     asked = _asked()
-    rows = list(_week(asked.seeds)) if asked.what == "week" else list(_queue(asked.jobs, asked.projects, asked.claims))
-    keep(rows, path=HERE / "results.json")
+    if asked.what != "queue":
+        keep(list(_week(asked.seeds)), path=HERE / "results.json")
+    if asked.what != "week":
+        keep(list(_queue(asked.jobs, asked.projects, asked.claims)), path=HERE / "results.json")
 
 
 def _week(seeds: list[int]) -> Iterator[dict]:
@@ -88,7 +90,7 @@ def _times(metric: str, case: str, took: list[ledgers.Took]) -> Iterator[dict]:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["week", "queue"])
+    parser.add_argument("what", choices=["week", "queue"], nargs="?", help="default: both, one after the other")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--projects", type=int, default=50)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from bench.generate import write_rows  # noqa: E402
 from bench.loaders.measure import Outcome, run  # noqa: E402
 from bench.loaders.results import keep, row  # noqa: E402
+from bench.loaders.run import converted_model  # noqa: E402
 from core.data.index import build_index  # noqa: E402
 from core.data.process import bare_environment  # noqa: E402
 from core.data.spec import MixtureEntry, SourceSpec, StreamSpec  # noqa: E402
@@ -56,7 +57,7 @@ def main() -> None:
     asked = _arguments()
     WORK.mkdir(exist_ok=True)
     try:
-        specs = _specs(asked.model, asked.megabytes)
+        specs = _specs(asked.model or converted_model(), asked.megabytes)
         found: dict[Case, list[Outcome]] = defaultdict(list)
         for _ in range(asked.runs):
             for case in CASES:
@@ -114,7 +115,7 @@ def _rewriting(model: Path) -> Path:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure ranks and processes that share the loading.")
-    parser.add_argument("--model", type=Path, required=True, help="a model's folder with tokenizer.json and a chat template")
+    parser.add_argument("--model", type=Path, help="a model's folder; default: the built-in SmolLM2")
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400, help="counted, of 64 rows each; an eighth with the reference")
