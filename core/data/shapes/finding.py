@@ -3,8 +3,10 @@
 Every shape that the user's words leave open is tried on the rows. A row belongs to each shape whose fields it has and whose
 names for the roles it uses, be the rest of it right or wrong. Of the shapes that accept a row, the one wins that most rows
 belong to, and among equals the one that needs more fields: a rule that some rows break is told of these rows, and does not
-make the whole file one of a shape that asks for less. Where none accepts any, the first whose fields are there is taken, so
-that its rules can say what is wrong.
+make the whole file one of a shape that asks for less. Nor does a rule that all of them break make ShareGPT of OpenAI's rows: it
+reads their fields too and knows fewer of them, so it accepts none that has OpenAI's fields and names of roles, unless the user
+named the roles. Where no shape accepts any row, the first whose fields are there is taken, so that its rules can say what is
+wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ def find_shape(rows: Sequence[Any], candidates: Sequence[RowShape]) -> RowShape 
     if len(candidates) == 1:
         return candidates[0]
     claimed = [shape for shape in candidates if any(map(shape.has_fields, rows))]
-    return max(claimed, key=lambda shape: _claim(shape, rows), default=None)
+    chats = [shape for shape in claimed if shape.name == "chat"]
+    return max(claimed, key=lambda shape: _claim(shape, rows, chats if _is_guess(shape) else []), default=None)
 
 
 def candidates(asked: str | None, columns: Columns) -> list[RowShape]:
@@ -50,10 +53,20 @@ def unknown_shape(row: Any) -> RowFault:
         'chosen and rejected; or map its own fields with columns, such as {"prompt": "question", "completion": "answer"}')
 
 
-def _claim(shape: RowShape, rows: Sequence[Any]) -> tuple[bool, int]:
-    """Whether the shape accepts any of the rows, and how many belong to it."""
-    faults = [_fault(shape, row) for row in rows if shape.has_fields(row)]
-    return None in faults, sum(code != "wrong_role" for code in faults)
+def _claim(shape: RowShape, rows: Sequence[Any], stricter: Sequence[RowShape]) -> tuple[bool, int]:
+    """Whether the shape accepts any of the rows that belong to no stricter one, and how many rows belong to it."""
+    own = [row for row in rows if _has(shape, row)]
+    return any(_fault(shape, row) is None and not any(_has(other, row) for other in stricter) for row in own), len(own)
+
+
+def _is_guess(shape: RowShape) -> bool:
+    """Tell ShareGPT whose names of roles are not the user's."""
+    return shape.name == "sharegpt" and not shape.roles
+
+
+def _has(shape: RowShape, row: Any) -> bool:
+    """Tell whether a row belongs to a shape: by its fields and its names of roles, be the rest right or wrong."""
+    return shape.has_fields(row) and _fault(shape, row) != "wrong_role"
 
 
 def _fault(shape: RowShape, row: Any) -> str | None:

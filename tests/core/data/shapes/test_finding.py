@@ -56,6 +56,27 @@ def test_rows_at_fault_do_not_make_a_file_one_of_a_shape_that_asks_for_less(name
     assert found(fault, row, fault).name == name
 
 
+@pytest.mark.parametrize("answer, code", [
+    ({**ANSWER, "weight": 0.5}, "wrong_weight"),
+    ({**ANSWER, "tool_calls": [{"function": {"name": "gauge"}}]}, "wrong_tool_call"),
+    ({**ANSWER, "name": 3}, "wrong_type"),
+])
+@pytest.mark.parametrize("field", ["messages", "conversations"])
+def test_openais_rows_that_all_break_a_rule_are_chats_and_say_so(answer: dict, code: str, field: str) -> None:
+    rows = [{field: [ASK, answer]}] * 3
+    shape = found(*rows)
+    with pytest.raises(RowFault) as caught:
+        shape.canonical(rows[0])
+    assert (shape.name, caught.value.code) == ("chat", code)
+
+
+def test_roles_that_the_user_named_are_read_as_such() -> None:
+    row = {"messages": [ASK, {"role": "tool", "content": "2.0"}, ANSWER]}
+    tags = {"role_tag": "role", "content_tag": "content", "observation_tag": "tool"}
+    assert found(row, columns={"messages": "messages", **tags}).name == "sharegpt"
+    assert found(row).name == "chat"
+
+
 def test_the_names_of_roles_tell_sharegpt_under_openais_fields() -> None:
     row = {"messages": [{"role": "human", "content": "How high?"}, {"role": "gpt", "content": "Two metres."}]}
     assert found(row, CHAT, row).name == "sharegpt"
