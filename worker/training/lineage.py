@@ -18,6 +18,7 @@ import numpy as np
 from core.data.proof import chained
 from core.data.row_set import RowSet
 from core.data.spec import Batch
+from core.errors import RunRejected
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,19 @@ class Seen:
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Seen:
         return cls(**{**told, "order": int(told["order"], 16)})
+
+
+def check_trained(seen: Seen) -> None:
+    """Raise RunRejected for a job in whose steps nothing was trained on: its model would be the base under a new name."""
+    if any(seen.trained_tokens):
+        return
+    causes = [(sum(seen.overlong.values()), "too long"), (seen.untrained, "without anything to train on"),
+              (sum(seen.skipped), "at fault")]
+    told = ", ".join(f"{rows:,} {cause}" for rows, cause in causes if rows)
+    raise RunRejected(
+        f"not one token was trained on in any step: of the rows {told or 'none was left'}; raise options.max_length, choose "
+        "another options.overlong, such as 'split', or correct the rows that the events row.skipped name",
+        code="nothing_to_train_on", param="options.max_length" if seen.overlong else "training_file")
 
 
 def row_losses(counts: SlotCounts, losses: Sequence[float]) -> str:

@@ -48,6 +48,7 @@ from worker.training.around import Surroundings
 from worker.training.checkpointing import Elsewhere, Saver, snapshot
 from worker.training.due import checkpoint_due, evaluation_due
 from worker.training.evaluation import Tally, Validation, evaluate
+from worker.training.lineage import check_trained
 from worker.training.metrics import StepRecord, Timing
 from worker.training.model import Model
 from worker.training.optimizer import Optimizer, learning_rate_at
@@ -254,6 +255,8 @@ class Training:
         self._last = done
         self._state = replace(self._state, last=dataclasses.asdict(replace(done, row_losses="", skipped=[])))
         self._report(done)
+        if done.step == self._spec.total_steps:
+            check_trained(self._state.seen)
         self._save_if_due(done.step)
         self._mark = self._around.clock()
 

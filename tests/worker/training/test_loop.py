@@ -113,6 +113,18 @@ def test_what_was_skipped_is_counted_on_after_a_resume(tmp_path: Path) -> None:
     assert not any(line.skipped for line in steps)
 
 
+def test_a_run_that_trained_on_nothing_is_no_success_and_says_why(tmp_path: Path) -> None:
+    heard: list[Line] = []
+    long = Hole(RowRef(0, 4), 5, "nothing in its first 128 tokens is trained on", cause="overlong", is_first=True)
+    empty = batch(1, holes=(long,), slot_count=1, overlong={"drop": 1}, overlong_first={"drop": 1})
+    with pytest.raises(RunRejected, match=r"not one token .* 6 too long; raise options.max_length") as caught:
+        train(run_spec(tmp_path), report=heard.append, stream=lambda after: (
+            dataclasses.replace(empty, step=step) for step in range(after + 1, 7)))
+    assert caught.value.param == "options.max_length"
+    assert [line.step for line in heard if isinstance(line, StepDone)] == [1, 2, 3, 4, 5, 6]
+    assert (6, "final") not in saves(heard)
+
+
 def test_a_loss_that_is_no_number_is_the_users_and_saves_nothing(tmp_path: Path) -> None:
     heard: list[Line] = []
     spec = run_spec(tmp_path, optimizer=OptimizerSpec(learning_rate=1e30, max_grad_norm=1e6))
