@@ -27,7 +27,7 @@ from core.forecast.speeds import read_speeds
 from core.jobs.models import Job
 from core.jobs.preparation import check_template, check_version, longest_tokens, plan
 from core.jobs.service import draft
-from core.jobs.sources import named_sources
+from core.jobs.sources import named_sources, param_of
 from core.jobs.stream_spec import max_length_of, options_of, version_ids
 from core.models.models import Model
 from core.models.service import resolve_base
@@ -111,7 +111,7 @@ def plan_of(drafted: Drafted, versions: dict[str, DatasetVersion], *, artifacts:
     Raises DataError where the data cannot be trained on, as the job would be told."""
     job, base = drafted.job, drafted.base
     for version_id, version in versions.items():
-        check_version(job, version, param="validation_file" if version_id == job.validation_version_id else "training_file")
+        check_version(job, version, param=param_of(job, version_id))
     check_template(versions, base)
     fetch_indexes(versions.values(), artifacts)
     log = planned_log(job, drafted.spec.mixture_schedule or ())

@@ -27,6 +27,7 @@ from core.jobs.models import Job
 from core.jobs.moves import move
 from core.jobs.repository import lock_job
 from core.jobs.resolve import MAX_STEPS, resolve
+from core.jobs.sources import param_of
 from core.jobs.stream_spec import build_streams, options_of, spec_of, version_ids
 from core.models.models import Model
 from core.models.service import resolve_base
@@ -50,7 +51,7 @@ def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetim
         return "waiting"
     try:
         for version_id, version in versions.items():
-            check_version(job, version, param="validation_file" if version_id == job.validation_version_id else "training_file")
+            check_version(job, version, param=param_of(job, version_id))
         base = resolve_base(session, job.project_id, job.model).base
         check_template(versions, base)
         resolved = plan(job, versions, log=log_of(session, job), artifacts=artifacts, base=base)

@@ -28,6 +28,14 @@ def first_weights(job: Job) -> tuple[float, ...]:
     return tuple(float(entry["weight"]) for entry in submitted(job))
 
 
+def param_of(job: Job, version_id: str) -> str:
+    """The field of the submit that named a version."""
+    if version_id == job.validation_version_id:
+        return "validation_file"
+    number = next(number for number, entry in enumerate(job.sources) if entry["version_id"] == version_id)
+    return f"datasets.{number}.dataset" if job.sources[number].get("dataset_id") else "training_file"
+
+
 def find_source(job: Job, named: str) -> int | None:
     """Find a source's number by its name, or its data set's id."""
     for number, entry in enumerate(named_sources(job)):

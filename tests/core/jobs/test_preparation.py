@@ -223,6 +223,22 @@ def test_plan_beyond_all_bounds_fails_in_words(sqlite_ledger: Ledger, artifacts:
     assert "steps; at most" in job.error["message"]
 
 
+def test_faulty_rows_of_a_data_set_are_told_with_the_field_that_names_it(sqlite_ledger: Ledger, artifacts: Artifacts):
+    with sqlite_ledger.write() as session:
+        a_base_model(session)
+        project = a_project(session)
+        for name, bad_lines in (("good", ()), ("bad", (3,))):
+            file_id = put(session, artifacts, chats(20, bad_lines=bad_lines))
+            datasets.register(session, project.id, name=name, rows=datasets.Rows([file_id]), now=NOW)
+        job = a_job(session, project, datasets=[{"dataset": "good"}, {"dataset": "bad"}])
+        index_all(session, artifacts, job)
+        assert prepare(session, job.id, artifacts=artifacts, now=NOW) == "failed"
+        job = session.get_one(Job, job.id)
+    assert job.error is not None
+    assert job.error["param"] == "datasets.1.dataset"
+    assert job.error["message"].startswith("datasets.1.dataset has 1 faulty rows of 20")
+
+
 def test_chats_need_a_model_with_a_template(sqlite_ledger: Ledger, artifacts: Artifacts):
     with sqlite_ledger.write() as session:
         a_base_model(session, "plain", has_chat_template=False)
