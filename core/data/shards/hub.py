@@ -83,6 +83,8 @@ def _told(call: Callable[[], T]) -> T:
         raise Refused("no such repository, or none that the token may read") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
+        if status in (404, 410):  # of a mirror that does not say, as the hub does, what is not there
+            raise Missing(f"HTTP {status}") from error
         raise (Refused if status in (401, 403) else Broken)(f"HTTP {status}") from error
     except _TRANSPORT_ERRORS as error:
         raise Broken(type(error).__name__) from error

@@ -30,6 +30,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.files = {"data/rows.jsonl": ROWS, "data/deep/more.jsonl": b"more\n", "README.md": b"#"}
+        self.missing_code = "EntryNotFound"
         self.seen: set[str | None] = set()
         """Every Authorization header."""
         self.elsewhere: str | None = None
@@ -66,7 +67,7 @@ class Answers(BaseHTTPRequestHandler):
             return self.tell(self.server.below(folder, is_recursive="recursive=True" in query or "recursive=true" in query))
         content = self.server.files.get(path.removeprefix("/datasets/org/name/resolve/main/"))
         if content is None:
-            return self.tell({"error": "Entry not found"}, status=404, code="EntryNotFound")
+            return self.tell({"error": "Entry not found"}, status=404, code=self.server.missing_code)
         if self.server.elsewhere:
             return self.send(302, b"", location=self.server.elsewhere)
         first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
@@ -135,6 +136,15 @@ def test_changed_content_and_a_file_that_is_gone_are_noticed(hub: Hub) -> None:
     del hub.files["data/rows.jsonl"]
     with opened(hub) as places, pytest.raises(DataError, match="is not there"):
         places.open_shard(spec).read(0, 5)
+
+
+def test_what_a_mirror_does_not_have_is_told_at_once(hub: Hub) -> None:
+    hub.missing_code = ""
+    waits: list[float] = []
+    other = Place("hub", "hf://datasets/org/other@main", hub.place.options)
+    with OpenPlaces(Places({"hub": other}), sleep=waits.append) as places, pytest.raises(DataError, match="is not there"):
+        places.stat("hub", "data/rows.jsonl")
+    assert waits == []
 
 
 def test_content_kept_elsewhere_is_read_there_without_the_token_and_a_link_that_expired_is_renewed(hub: Hub) -> None:
