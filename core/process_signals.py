@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 
-def hear(calls: Mapping[signal.Signals, Callable[[], object]]) -> None:
+def hear(calls: Mapping[int, Callable[[], object]]) -> None:
     """Have a call made for each signal, from a thread; for the main thread of a process, once and until its end."""
     hearing, telling = os.pipe()
     os.set_blocking(telling, False)
@@ -24,10 +24,10 @@ def hear(calls: Mapping[signal.Signals, Callable[[], object]]) -> None:
         signal.signal(number, lambda *_: None)
 
 
-def _listen(hearing: int, calls: Mapping[signal.Signals, Callable[[], object]]) -> None:
+def _listen(hearing: int, calls: Mapping[int, Callable[[], object]]) -> None:
     while True:
         for number in os.read(hearing, 4096):
-            if call := calls.get(signal.Signals(number)):
+            if call := calls.get(number):
                 call()
 
 
