@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound, shown
@@ -46,8 +46,12 @@ def holding_runs(session: Session, worker_id: str | None = None) -> list[Run]:
 
 def is_any_due(session: Session, *, now: datetime) -> bool:
     """Whether a job waits that may start now."""
-    is_due = or_(Job.not_before.is_(None), Job.not_before <= now)
-    return session.scalar(select(Job.id).where(Job.state == "queued", is_due).limit(1)) is not None
+    return session.scalar(select(Job.id).where(is_due(now)).limit(1)) is not None
+
+
+def is_due(now: datetime) -> ColumnElement[bool]:
+    """That a job waits and may start now."""
+    return and_(Job.state == "queued", or_(Job.not_before.is_(None), Job.not_before <= now))
 
 
 def unfinished_jobs_on(session: Session, project_id: str, version_ids: Iterable[str]) -> list[str]:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from core.db.base import UtcDateTime
 from core.devices.models import Device
 from core.jobs.models import Job, Run
+from core.jobs.repository import is_due
 from core.projects.models import Project
 from core.projects.usage import recent_use
 from core.scheduling.cluster import Cluster, Host, Need, Running, Slot
@@ -199,7 +200,7 @@ def _waiting(now: datetime, limits: Limits = NO_LIMITS, barred: Barred = NOBODY)
     seconds, limit = Job.progress["rates"]["seconds"].as_float(), Job.spec["options"]["max_run_seconds"].as_float()
     query = select(Job.id, Job.project_id, Job.priority, Job.queued_at, Job.devices, Job.memory_bytes, Job.blocked_at,
                    Job.held_host, Job.promised_at, Job.step, Job.total_steps, seconds, limit)
-    query = query.where(Job.state == "queued", or_(Job.not_before.is_(None), Job.not_before <= now))
+    query = query.where(is_due(now))
     if limits is not NO_LIMITS:
         has_room = or_(Job.memory_bytes.is_(None), Job.memory_bytes <= limits.memory_bytes)
         query = query.where(Job.devices <= limits.devices, has_room)
