@@ -10,23 +10,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from cli.finding import Finding
 from core.settings import Settings
+from core.signals.client import build_hint_client
 from core.signals.server import find_binary
 
 OLDEST = (7, 2)
 """The oldest that the client library supports; Valkey tells the version of Redis that it equals."""
-LOOK_SECONDS = 2.0
 
 
 def look_at_redis(settings: Settings) -> Finding:
     """Ask it for its version, its role and its settings; one that is embedded may be down, or without a program to run."""
     binary = "" if settings.redis_url else f" ({find_binary()})"
-    client = redis.Redis.from_url(settings.bell_url, socket_timeout=LOOK_SECONDS, socket_connect_timeout=LOOK_SECONDS,
-                                  retry=Retry(NoBackoff(), 0))
+    client = build_hint_client(settings.bell_url)
     try:
         client.ping()
         return redis_finding(_info(client), where=binary)
