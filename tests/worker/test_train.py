@@ -26,23 +26,24 @@ def test_nothing_queued_is_nothing_to_claim(sqlite_ledger: Ledger, tmp_path: Pat
     assert claim_next(sqlite_ledger, Settings(home=tmp_path), a_worker(), [CPU]) is None
 
 
-def test_a_job_waits_while_every_device_is_taken(ledger: Ledger, tmp_path: Path) -> None:
+def take_the_only_device(ledger: Ledger, settings: Settings) -> None:
+    """Queue two jobs on a host of one device, and start the first."""
     announce_devices(ledger, HOST, [CPU])
     with ledger.write() as session:
         factories.a_queued_job(session)
         factories.a_queued_job(session)
-    settings = Settings(home=tmp_path)
     assert claim_next(ledger, settings, a_worker(1), [CPU]) is not None
+
+
+def test_a_job_waits_while_every_device_is_taken(ledger: Ledger, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    take_the_only_device(ledger, settings)
     assert claim_next(ledger, settings, a_worker(2), [CPU]) is None
 
 
 def test_a_look_without_a_free_device_writes_nothing(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    announce_devices(sqlite_ledger, HOST, [CPU])
-    with sqlite_ledger.write() as session:
-        factories.a_queued_job(session)
-        factories.a_queued_job(session)
     settings = Settings(home=tmp_path)
-    assert claim_next(sqlite_ledger, settings, a_worker(1), [CPU]) is not None
+    take_the_only_device(sqlite_ledger, settings)
     began: list[str] = []
     event.listen(sqlite_ledger.engine, "before_cursor_execute", lambda _c, _k, sql, *_: began.append(sql))
     assert claim_next(sqlite_ledger, settings, a_worker(2), [CPU]) is None
