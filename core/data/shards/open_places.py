@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from core.data.shards.cache import BlockCache
+from core.data.shards.kinds import open_store
 from core.data.shards.paths import check_path, folder_of, has_wildcards, matcher
 from core.data.shards.patience import Patience, insist
 from core.data.shards.remote import Blocks, Figures, RemoteFile, RemoteShard
-from core.data.shards.store import Stat, Store, open_store
+from core.data.shards.store import Stat, Store
 from core.data.spec import Place, Places, ShardSpec
 from core.errors import DataError, RunInterrupted, shown
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from core.data.shards.faults import Changed, Unusable
-from core.data.spec import Place
 
 MOST_LISTED = 1_000_000
 """Files looked at under one folder; more are told, not read through."""
@@ -37,26 +35,6 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-def open_store(place: Place) -> Store:
-    """Open a place; the libraries of its kind are imported here and nowhere before."""
-    if place.kind == "s3":
-        from core.data.shards.s3 import S3Store
-
-        return S3Store(place)
-    if place.kind in ("https", "http"):
-        from core.data.shards.web import WebStore
-
-        return WebStore(place)
-    if place.kind == "hf":
-        os.environ.pop("HF_HUB_OFFLINE", None)  # meant for who may fetch no model; the library reads it once, at its import
-        from core.data.shards.hub import HubStore
-
-        return HubStore(place)
-    from core.data.shards.folder import FolderStore
-
-    return FolderStore(place)
 
 
 def check_same(found: Stat, expected: Stat) -> None:
