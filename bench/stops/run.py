@@ -89,7 +89,7 @@ class Bench:
             job_id = self._submit()
             self._wait_for_moment(job_id)
             with contextlib.suppress(httpx.HTTPStatusError):  # it was done before the request came
-                return self._stop(job_id, partial(self._post, job_id, "cancel"), ("cancelled",))
+                return self._stop(job_id, partial(self._post, job_id, "cancel"), FINISHED)
 
     def pauses(self, count: int) -> tuple[list[Stopped], int, int]:
         """Pause jobs at random moments, each again and again until it is done; give the stops, and how many jobs differ."""
@@ -142,7 +142,8 @@ class Bench:
             if free and not lives:
                 return Stopped(phase, gone, free)
             if now > PATIENCE_SECONDS:
-                raise SystemExit(f"job {job_id} is not stopped {PATIENCE_SECONDS:.0f} s after it was told to (phase {phase})")
+                found = f"{self._job(job_id)['status']} and its child is {'alive' if lives else 'gone'}"
+                raise SystemExit(f"job {job_id} is {found} {PATIENCE_SECONDS:.0f} s after it was told to stop (phase {phase})")
             time.sleep(0.02)
 
     def _undisturbed(self) -> tuple[str, float]:
