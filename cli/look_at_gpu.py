@@ -23,8 +23,10 @@ def gpu_finding(devices: Sequence[FoundDevice], driver: Driver | None, *, is_cpu
                 torch_cuda: str | None) -> Finding:
     """Judge what was found; `torch_cuda` as `cuda_of_torch` gives it."""
     if devices[0].kind == "cpu":
-        return Finding("device", "note", f"no GPU: jobs train on the CPU ({os.cpu_count()} cores); "
-                                         f"{_why_none(driver, is_cpu_asked, visible)}")
+        here = f"jobs train on the CPU ({os.cpu_count()} cores)"
+        if is_cpu_asked:
+            return Finding("device", "ok", f"{here}, as HEADRACE_DEVICE=cpu asks")
+        return Finding("device", "note", f"no GPU: {here}; {_why_none(driver, visible)}")
     assert driver is not None
     here = (f"{', '.join(f'{device.name} ({size(device.memory_bytes)})' for device in devices)}, driver {driver.version}, "
             f"CUDA {driver.cuda}")
@@ -37,9 +39,7 @@ def gpu_finding(devices: Sequence[FoundDevice], driver: Driver | None, *, is_cpu
     return Finding("device", "ok", here)
 
 
-def _why_none(driver: Driver | None, is_cpu_asked: bool, visible: str | None) -> str:
-    if is_cpu_asked:
-        return "HEADRACE_DEVICE=cpu asks for it"
+def _why_none(driver: Driver | None, visible: str | None) -> str:
     if driver is None:
         return ("no NVIDIA driver answers. With a GPU in this machine: install its driver until `nvidia-smi` lists it (in a "
                 "container: --gpus all), and the package nvidia-ml-py, which `make install` brings")

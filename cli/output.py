@@ -91,7 +91,7 @@ def size(count: int | None) -> str | None:
 
 
 def duration(seconds: float | None) -> str:
-    """Show seconds as people say them: 42 s, 3 min 05 s, 2 h 10 min."""
+    """Show seconds as people say them: 42 s, 3 min 05 s, 2 h 10 min, 6 d 05 h."""
     if seconds is None:
         return "–"
     whole = round(seconds)
@@ -99,4 +99,6 @@ def duration(seconds: float | None) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"

@@ -21,13 +21,17 @@ def test_a_gpu_that_torch_cannot_use_is_a_fault_that_says_what_to_do(torch_cuda:
     assert words in found.says
 
 
-@pytest.mark.parametrize(("driver", "is_cpu_asked", "visible", "words"), [
-    (None, False, None, "no NVIDIA driver answers"), (DRIVER, True, None, "HEADRACE_DEVICE=cpu asks for it"),
-    (DRIVER, False, "7", "CUDA_VISIBLE_DEVICES='7' shows none of its 2 GPUs; unset it"),
-    (DRIVER, False, None, "knows of no GPU; see `nvidia-smi`")])
-def test_training_on_the_cpu_is_told_plainly_with_its_cause(driver: Driver | None, is_cpu_asked: bool, visible: str | None,
-                                                            words: str) -> None:
-    found = gpu_finding([CPU], driver, is_cpu_asked=is_cpu_asked, visible=visible, torch_cuda=None)
+@pytest.mark.parametrize(("driver", "visible", "words"), [
+    (None, None, "no NVIDIA driver answers"), (DRIVER, "7", "CUDA_VISIBLE_DEVICES='7' shows none of its 2 GPUs; unset it"),
+    (DRIVER, None, "knows of no GPU; see `nvidia-smi`")])
+def test_training_on_the_cpu_is_told_plainly_with_its_cause(driver: Driver | None, visible: str | None, words: str) -> None:
+    found = gpu_finding([CPU], driver, is_cpu_asked=False, visible=visible, torch_cuda=None)
     assert found.verdict == "note"
     assert found.says.startswith("no GPU: jobs train on the CPU")
     assert words in found.says
+
+
+def test_training_on_the_cpu_is_well_where_it_was_asked_for() -> None:
+    found = gpu_finding([CPU], DRIVER, is_cpu_asked=True, visible=None, torch_cuda=None)
+    assert found.verdict == "ok"
+    assert found.says.endswith("as HEADRACE_DEVICE=cpu asks")

@@ -15,7 +15,8 @@ def test_sizes_have_the_unit_that_fits(count: int | None, shown: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    "seconds, shown", [(None, "–"), (41.6, "42 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")]
+    "seconds, shown",
+    [(None, "–"), (41.6, "42 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (536_400, "6 d 05 h")]
 )
 def test_durations_have_the_unit_that_fits(seconds: float | None, shown: str) -> None:
     assert duration(seconds) == shown
