@@ -28,6 +28,7 @@ from api.routes import (
     queue,
     steps,
     usage,
+    webhooks,
     workers,
 )
 from api.schemas.errors import ErrorBody
@@ -74,7 +75,7 @@ def create_app(
     app.state.parts = parts
     app.include_router(health.router)
     for routes in (files, estimates, jobs, events, checkpoints, mixture, steps, models, datasets, places, queue, workers,
-                   usage):
+                   usage, webhooks):
         app.include_router(routes.router, prefix="/v1")
     install_handlers(app)
     app.add_middleware(Gate, keys=KeyCheck(ledger, clock), limit_for=_limits(settings))

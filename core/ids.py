@@ -22,6 +22,9 @@ PREFIXES = {
     "device": "dev_",
     "chore": "chore_",
     "request": "req_",
+    "webhook_endpoint": "we_",
+    "delivery": "whd_",
+    "event": "evt_",
 }
 
 

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     quota_period: Literal["day", "week", "month"] = Field(
         "month", description="How long device-seconds are counted together: a day, a week from Monday or a month, in UTC."
     )
+    private_webhooks: bool = Field(
+        False, description="Whether webhooks may go to private addresses, such as this machine's, and by plain http."
+    )
     max_streams: int = Field(512, ge=1, description="Event streams open at once, in one API process.")
     keep_checkpoints: int = Field(3, ge=1, description="Recovery points and old attempts' checkpoints kept on disk per job.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")

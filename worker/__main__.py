@@ -91,6 +91,7 @@ def _upkeep(settings: Settings, ledger: Ledger, bell: Bell, rings: Queue, slots:
     from worker.reaper import Reaper, Rings
     from worker.rounds import Rounds
     from worker.upkeep import Desk, Slots
+    from worker.webhooks import Sender
 
     who = Identity.fresh("upkeep")
     artifacts = open_artifacts(settings)
@@ -103,6 +104,8 @@ def _upkeep(settings: Settings, ledger: Ledger, bell: Bell, rings: Queue, slots:
         Reaper(ledger, reaping, holder=who.worker_id, lease_seconds=settings.lease_seconds, policy=Policy.of(settings),
                rules=Rules.of(settings)),
         Rounds(ledger, rounds_of(ledger, artifacts, system_clock), holder=who.worker_id, lease_seconds=settings.lease_seconds),
+        Sender(ledger, holder=who.worker_id, lease_seconds=settings.lease_seconds,
+               is_private_allowed=settings.private_webhooks),
     ):
         stop.wait()
 

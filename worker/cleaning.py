@@ -27,6 +27,7 @@ from core.jobs.service import KEY_LIFE
 from core.logs import get_log
 from core.projects.usage import forget_use
 from core.storage.artifacts import Artifacts, remove
+from core.webhooks import outbox as webhooks
 from core.workers import service as workers
 from worker.rounds import After, Round
 
@@ -39,7 +40,7 @@ FIRST_SECONDS = 60.0
 DEBRIS_SECONDS = 24 * 3600.0
 """What no row names and nobody touched for so long has no writer any more."""
 OLD_ROWS = timedelta(days=7)
-"""Of workers that stopped and chores that ended."""
+"""Of workers that stopped, chores that ended, and webhooks that were told."""
 OLD_USE = timedelta(days=400)
 """Longer than any period of a quota."""
 
@@ -68,6 +69,7 @@ def _forget(session: Session, now: datetime) -> None:
     chores.retry_failed(session, PURGES, now=now)  # before they would be forgotten
     chores.forget_ended(session, before=now - OLD_ROWS)
     forget_speeds(session, now=now)
+    webhooks.forget_ended(session, before=now - OLD_ROWS)
     forget_use(session, before=now - OLD_USE)
 
 

@@ -6,8 +6,6 @@ writes nothing.
 
 Files are removed after the commit that says so, and removing again what is gone does no harm; so a kill in between leaves
 debris, which a later round finds.
-
-(What is to be sent to the outside, such as a webhook's outbox, is another round: `Round(name, every, work)` beside the others.)
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from core.models.models import Model
 from core.projects.models import ApiKey, DeviceUse, Project, RecentUse
 from core.quotas.models import Quota
 from core.steering.models import MixtureChange
+from core.webhooks.models import WebhookDelivery, WebhookEndpoint
 from core.workers.models import RoleLease, Worker
 
 metadata = Base.metadata
@@ -21,5 +22,5 @@ metadata = Base.metadata
 __all__ = [
     "ApiKey", "Checkpoint", "Chore", "Dataset", "DatasetShard", "DatasetVersion", "Device", "DeviceUse", "Event", "Forecast",
     "IdempotencyKey", "Job", "MixtureChange", "Model", "Project", "Quota", "RecentUse", "RoleLease", "Run", "RunSpeed",
-    "StepRows", "StoredFile", "Worker", "metadata",
+    "StepRows", "StoredFile", "WebhookDelivery", "WebhookEndpoint", "Worker", "metadata",
 ]

@@ -18,14 +18,15 @@ from core.forecast.record import note_move
 from core.jobs.models import Job
 from core.jobs.repository import lock_job
 from core.jobs.states import FINISHED, State, sources_of
+from core.webhooks.outbox import note_end
 
 
 def move(session: Session, job_id: str, to: State, *, code: str, message: str, now: datetime, level: str = "info",
          data: dict[str, Any] | None = None, **changes: Any) -> Job:
     """Move a job, with further changes of its row, and log it; raise IllegalMove, with the present state, for a forbidden one.
 
-    A move to a finished state sets `finished_at`, and its message is the last entry of the log. What was foretold of the
-    job is measured or dropped."""
+    A move to a finished state sets `finished_at`, its message is the last entry of the log, and the project's webhooks are to
+    be told. What was foretold of the job is measured or dropped."""
     if to in FINISHED:
         changes.setdefault("finished_at", now)
     session.flush()
@@ -38,6 +39,8 @@ def move(session: Session, job_id: str, to: State, *, code: str, message: str, n
         raise illegal(job, to)
     note_move(session, job.id, to, now=now)
     append_message(session, job, code=code, message=message, level=level, data=data, now=now)
+    if to in FINISHED:
+        note_end(session, job.project_id, job.id, to, now=now)
     return job
 
 

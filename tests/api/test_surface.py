@@ -14,8 +14,10 @@ from api.app import create_app
 from core.db.session import Ledger
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
+from core.webhooks.events import EVENT_TYPES
+from core.webhooks.service import create_endpoint
 from tests.api.serving import House, error_of
-from tests.factories import a_checkpoint, a_dataset, a_file, a_running_job
+from tests.factories import NOW, a_checkpoint, a_dataset, a_file, a_running_job
 
 OPEN = {"/healthz", "/readyz", "/v1/version"}
 FORBIDDEN = ("torch", "transformers", "peft", "datasets")
@@ -41,7 +43,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
 
 def fill(path: str, **ids: str) -> str:
     told = {"file_id": "file-x", "job_id": "ftjob-x", "checkpoint_id": "ftckpt_x", "name": "adapter_config.json",
-            "model": "ft:x", "dataset_id": "ds_x", "step": "1", **ids}
+            "model": "ft:x", "dataset_id": "ds_x", "step": "1",
+            "endpoint_id": "we_x", **ids}
     for name, value in told.items():
         path = path.replace("{" + name + "}", value).replace("{" + name + ":path}", value)
     assert "{" not in path
@@ -77,7 +80,16 @@ def ids_of_a_stranger(house: House) -> dict[str, str]:
         dataset, _ = a_dataset(session, house.stranger, name="theirs", file=file)
         claim = a_running_job(session, house.stranger)
         checkpoint = a_checkpoint(session, claim)
-        return {"file_id": file.id, "dataset_id": dataset.id, "job_id": claim.job.id, "checkpoint_id": checkpoint.id}
+        endpoint = create_endpoint(session, house.stranger.id, name="theirs", url="https://hooks.example.com/",
+                                   event_types=EVENT_TYPES, is_private_allowed=False, now=NOW)
+        return {"file_id": file.id, "dataset_id": dataset.id, "job_id": claim.job.id, "checkpoint_id": checkpoint.id,
+                "endpoint_id": endpoint.id}
+
+
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("PATCH", "mixture"): {"weights": {"a": 1}}, ("POST", "versions"): {"file_id": "file-1"}, ("POST", "{endpoint_id}"): {},
+    ("POST", "rotate_secret"): {}, ("POST", "test"): {"event_type": EVENT_TYPES[0]},
+}
 
 
 def test_foreign_things_are_not_found_as_unknown_ones_are(house: House, guarded: list[tuple[str, str]]) -> None:
@@ -88,9 +100,7 @@ def test_foreign_things_are_not_found_as_unknown_ones_are(house: House, guarded:
     with house.client() as client:
         for method, path in bodies:
             query = {"model": "tiny"} if path.endswith(("/preview", "/lengths")) else {}
-            body = {"weights": {"a": 1}} if method == "PATCH" else None
-            if (method, path.rpartition("/")[2]) == ("POST", "versions"):
-                body = {"file_id": "file-1"}
+            body = BODIES.get((method, path.rpartition("/")[2]))
             theirs = client.request(method, fill(path, **foreign), params=query, json=body)
             nobodys = client.request(method, fill(path, **unknown), params=query, json=body)
             assert (theirs.status_code, nobodys.status_code) == (404, 404), (method, path, theirs.text)
@@ -129,7 +139,7 @@ def test_every_cursor_of_a_stranger_is_refused(house: House) -> None:
     foreign = ids_of_a_stranger(house)
     with house.client() as client:
         for path, cursor in (("/v1/files", foreign["file_id"]), ("/v1/fine_tuning/jobs", foreign["job_id"]),
-                             ("/v1/datasets", foreign["dataset_id"])):
+                             ("/v1/datasets", foreign["dataset_id"]), ("/v1/webhook_endpoints", foreign["endpoint_id"])):
             answer = client.get(path, params={"after": cursor})
             assert answer.status_code == 404
             assert error_of(answer)["param"] == "after"
@@ -168,7 +178,9 @@ def test_the_description_is_whole(tmp_path) -> None:
     bodies = {path: operation["requestBody"]["content"] for path, methods in told["paths"].items()
               for operation in methods.values() if "requestBody" in operation}
     assert set(bodies) == {"/v1/files", "/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs/estimate", "/v1/datasets",
-                           "/v1/datasets/{dataset_id}/versions",
+                           "/v1/datasets/{dataset_id}/versions", "/v1/webhook_endpoints",
+                           "/v1/webhook_endpoints/{endpoint_id}", "/v1/webhook_endpoints/{endpoint_id}/rotate_secret",
+                           "/v1/webhook_endpoints/{endpoint_id}/test",
                            "/v1/fine_tuning/jobs/{job_id}/mixture"}
     assert bodies["/v1/fine_tuning/jobs"]["application/json"]["schema"] == {"$ref": "#/components/schemas/JobSpec"}
     assert "HTTPBearer" in told["components"]["securitySchemes"]
