@@ -11,5 +11,5 @@ from tests.servers import Server, a_server
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with a_server(tmp_path_factory.mktemp("journeys")) as server:
+    with a_server(tmp_path_factory.mktemp("journeys"), HEADRACE_PRIVATE_WEBHOOKS="true") as server:
         yield server
