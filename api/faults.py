@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 
-from core.errors import InvalidValue, shown
+from core.errors import InvalidValue, number_of, shown
 
 Report = Mapping[str, Any]
 
@@ -89,7 +89,7 @@ def _code(reports: Sequence[Report]) -> str:
 def _value(report: Report) -> str:
     value = report.get("input")
     if isinstance(value, dict):
-        return "an object"
+        return "an object" if value else "an empty object"
     if isinstance(value, list):
         return f"a list of {len(value)}" if value else "an empty list"
     return "null" if value is None else shown(value)
@@ -101,11 +101,11 @@ EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda ctx: f"a number of at least {ctx['ge']}",
     "less_than": lambda ctx: f"a number below {ctx['lt']}",
     "less_than_equal": lambda ctx: f"a number of at most {ctx['le']}",
-    "string_too_short": lambda ctx: f"text of at least {ctx['min_length']} characters",
-    "string_too_long": lambda ctx: f"text of at most {ctx['max_length']} characters",
+    "string_too_short": lambda ctx: f"text of at least {number_of(ctx['min_length'], 'character')}",
+    "string_too_long": lambda ctx: f"text of at most {number_of(ctx['max_length'], 'character')}",
     "string_pattern_mismatch": lambda ctx: f"text that matches {ctx['pattern']}",
-    "too_short": lambda ctx: f"at least {ctx['min_length']} entries",
-    "too_long": lambda ctx: f"at most {ctx['max_length']} entries",
+    "too_short": lambda ctx: f"at least {number_of(ctx['min_length'], 'entry', 'entries')}",
+    "too_long": lambda ctx: f"at most {number_of(ctx['max_length'], 'entry', 'entries')}",
     "finite_number": lambda ctx: "a finite number",
     "string_type": lambda ctx: "text",
     "int_type": lambda ctx: "a whole number",

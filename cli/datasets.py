@@ -14,6 +14,7 @@ from cli.client import Client, open_client, segment
 from cli.errors import JOB_FAILED, CommandRefused
 from cli.files import upload_with_bar
 from cli.output import Json, err, out, print_fields, print_json, print_plain, print_table, say, size, when
+from core.errors import number_of
 
 app = typer.Typer(no_args_is_help=True, help="Data sets: register, list, show, rows, preview, delete.")
 
@@ -214,7 +215,7 @@ def _about(shard: dict[str, Any]) -> str:
     if shard["status"] == "waiting":
         return size(shard["bytes"]) or ""
     turned = f", in frames of {size(shard['converted_bytes'])}" if shard["converted_bytes"] is not None else ""
-    return f"{shard['kind']}, {shard['rows']:,} rows, {size(shard['bytes'])}{turned}, {shard['seconds'] or 0:.1f} s"
+    return f"{shard['kind']}, {number_of(shard['rows'], 'row')}, {size(shard['bytes'])}{turned}, {shard['seconds'] or 0:.1f} s"
 
 
 def _same(version: dict[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from cli.errors import CommandRefused
 from cli.home import Home, open_ledger, settings_for
 from cli.output import Json, err, print_json, print_table, say, size
 from core.clock import system_clock
+from core.errors import number_of
 from core.models import service
 from core.models.models import Model
 from core.settings import Settings
@@ -118,7 +119,7 @@ def download(
     if as_json:
         print_json(told)
     else:
-        say(f"{len(told['files'])} files, {size(told['bytes'])}, in {folder}")
+        say(f"{number_of(len(told['files']), 'file')}, {size(told['bytes'])}, in {folder}")
 
 
 def find_checkpoint(client: Client, name: str) -> tuple[str, str]:

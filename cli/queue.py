@@ -9,6 +9,7 @@ import typer
 
 from cli.client import open_client
 from cli.output import Json, duration, print_json, print_table, say, size
+from core.errors import number_of
 
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Jobs at most, the next one first.")]
 BYTES = "stored_bytes"
@@ -31,7 +32,8 @@ def queue(limit: Limit = 50, as_json: Json = False) -> None:
     rows = [("–" if entry["position"] is None else entry["position"], entry["id"], entry["model"], entry["priority"],
              _start(entry, now), duration(entry["estimated_seconds"]), entry["reason"]["message"]) for entry in entries]
     print_table(("place", "job", "model", "priority", "starts", "runs", "why it waits"), rows, empty="no job of yours waits")
-    say(f"[dim]{told['waiting']} jobs wait and {told['running']} run, of all projects; {_record(told['forecast_error'])}[/dim]")
+    waiting, running = number_of(told["waiting"], "job waits", "jobs wait"), number_of(told["running"], "runs", "run")
+    say(f"[dim]{waiting} and {running}, of all projects; {_record(told['forecast_error'])}[/dim]")
 
 
 def workers(as_json: Json = False) -> None:

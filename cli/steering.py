@@ -11,6 +11,7 @@ from cli.asking import weighted
 from cli.client import Client, open_client, segment
 from cli.errors import CommandRefused
 from cli.output import Json, out, print_fields, print_json, print_plain, print_table, say, when
+from core.errors import number_of
 
 SHOWN_CHARACTERS = 100
 
@@ -73,8 +74,8 @@ def rows(
     for row in told["data"]:
         loss = f"{row['loss']:7.3f}" if row["trained"] else "   hole"
         print_plain(f"{loss}  {row['source']} row {row['row']} ({row['file']}, line {row['line']}): {_excerpt(row)}")
-    more = f" of {told['slots']}" if told["has_more"] else ""
-    say(f"[dim]{len(told['data'])}{more} rows; {_verdict(told)}[/dim]")
+    rows = f"{len(told['data'])} of {told['slots']} rows" if told["has_more"] else number_of(len(told["data"]), "row")
+    say(f"[dim]{rows}; {_verdict(told)}[/dim]")
 
 
 def receipt(

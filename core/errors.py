@@ -147,6 +147,11 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
+def number_of(many: int, one: str, more: str = "") -> str:
+    """Say how many of a thing: "1 faulty row", "1,200 faulty rows"; `more` is the plural where no "s" makes it."""
+    return f"{many:,} {one if many == 1 else more or f'{one}s'}"
+
+
 def first_few(ids: Sequence[str]) -> str:
     """Name the first few of many in a message."""
     return ", ".join(ids[:SHOWN_NAMES]) + (", …" if len(ids) > SHOWN_NAMES else "")

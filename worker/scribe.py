@@ -295,6 +295,7 @@ def metrics_row(step: StepDone, total_steps: int | None) -> dict[str, Any]:
     told = {name: getattr(step, name) for name in step.__dataclass_fields__ if name not in APART}
     told |= {name: told[name] or None for name in SPARSE}
     told["total_steps"] = total_steps
+    told["data_wait_share"] = step.data_wait_seconds / step.step_seconds if step.step_seconds > 0 else None
     told["tokens_per_second"] = step.tokens / step.step_seconds if step.step_seconds > 0 else None
     return {name: value for name, value in told.items() if value is not None and value == value and value not in _ENDLESS}
 

@@ -19,7 +19,7 @@ from core.checkpoints.repository import SHOWN, get_checkpoint, is_recorded, live
 from core.checkpoints.retention import let_go
 from core.checkpoints.uses import Uses
 from core.db.paging import Page, cut
-from core.errors import IllegalMove, first_few
+from core.errors import IllegalMove, first_few, number_of
 from core.ids import new_id
 from core.jobs.models import Job, Run
 from core.jobs.repository import lock_job
@@ -124,7 +124,8 @@ def _refuse_used(session: Session, job: Job, checkpoint: Checkpoint) -> None:
     if (model := uses.model(checkpoint)) is not None:
         raise IllegalMove(f"{what} is what model {model} consists of; delete the model first", code="checkpoint_in_use")
     if jobs := uses.jobs(checkpoint):
-        raise IllegalMove(f"{what} is what {len(jobs)} unfinished jobs begin with ({first_few(jobs)}); wait for them, or "
+        begin = number_of(len(jobs), "unfinished job begins", "unfinished jobs begin")
+        raise IllegalMove(f"{what} is what {begin} with ({first_few(jobs)}); wait for them, or "
                           "cancel them", code="checkpoint_in_use")
     if not is_finished(job.state) and checkpoint in _to_go_on_from(live_checkpoints(session, job.id)):
         raise IllegalMove(f"{what} is one of the newest of job {job.id}, which is {job.state} and goes on from it should its "

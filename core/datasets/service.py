@@ -35,7 +35,7 @@ from core.datasets.repository import (
 from core.datasets.shards import NewShard, add_shards, copy_shards, settle_shard
 from core.datasets.states import USABLE
 from core.db.paging import Page, read_page
-from core.errors import IllegalMove, InvalidValue, NotFound, first_few, shown
+from core.errors import IllegalMove, InvalidValue, NotFound, first_few, number_of, shown
 from core.files.models import StoredFile
 from core.files.repository import get_file, lock_file
 from core.ids import new_id
@@ -161,8 +161,8 @@ def delete_dataset(session: Session, project_id: str, dataset_id: str, *, now: d
     dataset = get_dataset(session, project_id, dataset_id)
     jobs = unfinished_jobs_on(session, project_id, [v.id for v in versions_of(session, dataset.id)])
     if jobs:
-        raise IllegalMove(f"data set {dataset.id} is used by {len(jobs)} unfinished jobs ({first_few(jobs)}); wait for them or "
-                          "cancel them", code="dataset_in_use")
+        raise IllegalMove(f"data set {dataset.id} is used by {number_of(len(jobs), 'unfinished job')} "
+                          f"({first_few(jobs)}); wait for them or cancel them", code="dataset_in_use")
     retire(session, dataset, now=now)
     return dataset
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core.datasets.faults import first_faults
 from core.datasets.models import DatasetVersion
-from core.errors import DataError
+from core.errors import DataError, number_of
 from core.specs.job import TrainingOptions
 
 
@@ -24,6 +24,6 @@ def bad_rows_left(options: TrainingOptions, versions: Sequence[DatasetVersion]) 
     if most is None or faulty <= most:
         return None if most is None else most - faulty
     worst = max(versions, key=lambda version: version.faulty_rows or 0)
-    raise DataError(f"{faulty:,} of {rows:,} rows are faulty, and options.max_bad_rows and options.max_bad_share allow "
-                    f"{most:,}: {first_faults(worst.report)}; correct the rows, or allow more", code="too_many_bad_rows",
+    raise DataError(f"{faulty:,} of {number_of(rows, 'row is', 'rows are')} faulty, and options.max_bad_rows and "
+                    f"options.max_bad_share allow {most:,}: {first_faults(worst.report)}; correct the rows, or allow more", code="too_many_bad_rows",
                     param="options.max_bad_rows" if options.max_bad_rows == most else "options.max_bad_share")

@@ -20,7 +20,7 @@ from core.datasets.models import DatasetVersion
 from core.datasets.shape import shape_of as row_shape_of
 from core.devices.models import Device
 from core.devices.service import most_on_one_host
-from core.errors import DataError, HeadraceError, shown
+from core.errors import DataError, HeadraceError, number_of, shown
 from core.estimates.fitting import Group, gib, groups_of, load_of, needs_of
 from core.estimates.models import shape_of
 from core.jobs.models import Job
@@ -79,8 +79,8 @@ def check_version(job: Job, version: DatasetVersion, *, param: str) -> None:
                         code=code, param=param)
     faulty = version.faulty_rows or 0
     if faulty and options_of(job).on_bad_row == "fail":
-        raise DataError(f"{param} has {faulty} faulty rows of {version.rows}: {first_faults(version.report)}; correct them, "
-                        "or let the job skip them with options.on_bad_row 'skip'", code=code, param=param)
+        raise DataError(f"{param} has {number_of(faulty, 'faulty row')} of {version.rows:,}: "
+                        f"{first_faults(version.report)}; correct them, or let the job skip them with options.on_bad_row 'skip'", code=code, param=param)
 
 
 def check_template(versions: dict[str, DatasetVersion], base: Model) -> None:
@@ -104,8 +104,8 @@ def plan(job: Job, versions: dict[str, DatasetVersion], *, log: Sequence[Mixture
     counted = _count(train)
     _check_schedule(log, counted)
     if not 0 < counted.total_steps <= MAX_STEPS:
-        raise DataError(f"the plan has {counted.total_steps:,} steps; at most {MAX_STEPS:,} can be run; ask for fewer epochs "
-                        "or a larger batch_size", code="invalid_value", param="hyperparameters.n_epochs")
+        raise DataError(f"the plan has {number_of(counted.total_steps, 'step')}; at most {MAX_STEPS:,} can be run; ask for "
+                        "fewer epochs or a larger batch_size", code="invalid_value", param="hyperparameters.n_epochs")
     return {**resolved, "row_bytes": row_bytes(job, versions), "total_steps": counted.total_steps,
             "epoch_ends": list(counted.epoch_ends)}
 
@@ -122,8 +122,8 @@ def row_bytes(job: Job, versions: Mapping[str, DatasetVersion]) -> float | None:
 def _check_schedule(log: Sequence[MixtureEntry], counted: StreamPlan) -> None:
     if log[-1].from_step > counted.total_steps:
         raise DataError(f"mixture_schedule has an entry from step {log[-1].from_step:,} and the plan has "
-                        f"{counted.total_steps:,} steps; give it an earlier step, or ask for more epochs", code="invalid_value",
-                        param="mixture_schedule")
+                        f"{number_of(counted.total_steps, 'step')}; give it an earlier step, or ask for more epochs",
+                        code="invalid_value", param="mixture_schedule")
 
 
 def _count(spec: StreamSpec) -> StreamPlan:
@@ -191,9 +191,9 @@ def _devices_warning(session: Session, job: Job, needs: dict[str, int], groups: 
 
 def _queue(session: Session, job: Job, resolved: dict[str, Any], *, memory_bytes: int | None, warning: str, now: datetime
            ) -> None:
-    few = "" if resolved["rows"] >= FEW_ROWS else f"; {resolved['rows']} rows are few, results improve from {FEW_ROWS} on"
+    rows, steps = number_of(resolved["rows"], "row"), number_of(resolved["total_steps"], "step")
+    few = "" if resolved["rows"] >= FEW_ROWS else f"; {rows} for training is little, results improve from {FEW_ROWS} on"
     move(session, job.id, "queued", code="job.queued", now=now, level="warn" if few or warning else "info", queued_at=now,
          resolved=resolved, total_steps=resolved["total_steps"], memory_bytes=memory_bytes,
          data={"total_steps": resolved["total_steps"], "rows": resolved["rows"]},
-         message=f"Files are valid: {resolved['rows']} rows, {resolved['total_steps']} steps; "
-                 f"the job waits for a worker{few}{warning}")
+         message=f"Files are valid: {rows}, {steps}; the job waits for a worker{few}{warning}")

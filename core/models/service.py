@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
-from core.errors import Conflict, Forbidden, IllegalMove, NotFound, first_few, shown
+from core.errors import Conflict, Forbidden, IllegalMove, NotFound, first_few, number_of, shown
 from core.jobs.models import Job
 from core.models.models import Model
 from core.models.names import check_base_name, parse_checkpoint_name
@@ -62,8 +62,8 @@ def remove_base_model(session: Session, name: str, *, now: datetime) -> Model:
         raise NotFound(f"no base model {shown(name)} is on the list; see `headrace models list`", code="model_not_found")
     jobs = unfinished_jobs_under(session, name)
     if jobs:
-        raise IllegalMove(f"model {shown(name)} is used by {len(jobs)} unfinished jobs ({first_few(jobs)}); wait for them or "
-                          "cancel them", code="model_in_use")
+        raise IllegalMove(f"model {shown(name)} is used by {number_of(len(jobs), 'unfinished job')} "
+                          f"({first_few(jobs)}); wait for them or cancel them", code="model_in_use")
     model.deleted_at = now
     session.flush()
     return model

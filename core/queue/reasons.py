@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from core.errors import number_of
 from core.forecast.play import Host, Waiting
 from core.quotas.standing import Hold
 
@@ -60,15 +61,15 @@ def by_devices(job: Waiting, devices: Devices, *, ahead: int) -> Reason:
     if devices.free > ahead and devices.free >= job.devices:
         return NEXT
     many = f"it needs {job.devices} devices of one host at once; " if job.devices > 1 else ""
-    before = "no job is before it" if ahead == 0 else "1 job is before it" if ahead == 1 else f"{ahead:,} jobs are before it"
+    before = "no job is before it" if ahead == 0 else f"{number_of(ahead, 'job is', 'jobs are')} before it"
     return Reason("devices_busy", f"{many}{devices.free} of {devices.total} devices are free and {before}")
 
 
 def _too_much(job: Waiting, hosts: Sequence[Host]) -> str:
     most = max(len(host.devices) for host in hosts)
     if most < job.devices:
-        return (f"it asks for {job.devices} devices of one host, and the largest host with a worker has {most}; it waits for a "
-                "larger one; cancel it and ask for fewer to train at once")
+        return (f"it asks for {number_of(job.devices, 'device')} of one host, and the largest host with a worker has "
+                f"{most}; it waits for a larger one; cancel it and ask for fewer to train at once")
     largest = max(memory for host in hosts for memory in host.devices)
-    return (f"it needs {job.memory_bytes / 1e9:.1f} GB on each of {job.devices} devices, and the largest device has "
-            f"{largest / 1e9:.1f} GB; it waits for a larger one; cancel it and ask for less to train at once")
+    return (f"it needs {job.memory_bytes / 1e9:.1f} GB on each of {number_of(job.devices, 'device')}, and the largest device "
+            f"has {largest / 1e9:.1f} GB; it waits for a larger one; cancel it and ask for less to train at once")

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
 from core.db.upsert import upsert
-from core.errors import LimitReached
+from core.errors import LimitReached, number_of
 from core.files.models import StoredFile
 from core.jobs.models import Job
 from core.jobs.states import HELD, WAITING
@@ -88,7 +88,7 @@ def check_submit(session: Session, project_id: str, key_id: str | None, *, rules
     for subject in subjects_of(session, project_id, key_id):
         limits = limits_of(session, subject, rules)
         if (many := _reached(session, subject, "queued_jobs", limits, rules=rules, now=now)) is not None:
-            jobs = "1 job that waits" if many == 1 else f"{many:,} jobs that wait"
+            jobs = number_of(many, "job that waits", "jobs that wait")
             raise _refused(f"{subject.words} has {jobs}, and {limits.queued_jobs:,} is the most it may have; "
                            "wait for some to start, or cancel some", QUEUE_SECONDS)
         if (seconds := _reached(session, subject, "device_seconds", limits, rules=rules, now=now)) is not None:

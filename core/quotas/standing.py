@@ -14,6 +14,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.errors import number_of
 from core.jobs.models import Job
 from core.jobs.states import HELD
 from core.projects.models import DeviceUse, Project
@@ -37,7 +38,7 @@ class Hold:
     @property
     def words(self) -> str:
         if self.name == "running_jobs":
-            jobs = "1 job" if self.used == 1 else f"{self.used:,} jobs"
+            jobs = number_of(self.used, "job")
             return f"its {self.of} runs {jobs}, and {self.limit:,} is the most that it may run at once"
         return (f"its {self.of} has used {self.used:,} of its {self.limit:,} device-seconds; a job that has not begun waits "
                 f"until {self.until:%Y-%m-%d %H:%M} UTC")

@@ -6,6 +6,7 @@ JSON with the job; `SPEC_VERSION` grows when its meaning changes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -169,6 +170,14 @@ MetadataKey = Annotated[str, StringConstraints(max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
 
+def _check_steps_increase(schedule: Sequence[ScheduledWeights]) -> None:
+    for number, (before, after) in enumerate(pairwise(schedule), 1):
+        if after.from_step <= before.from_step:
+            raise ValueError(f"'mixture_schedule.{number}.from_step' is {after.from_step} and the entry before it has "
+                             f"{before.from_step}; the steps must increase: give each entry a later step than the one "
+                             "before it")
+
+
 class JobSpec(Frozen):
     model: Annotated[str, StringConstraints(min_length=1, max_length=256)]
     training_file: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
@@ -201,10 +210,7 @@ class JobSpec(Frozen):
             raise ValueError("'exhaustion' and 'mixture_schedule' tell how several data sets are mixed; name 'datasets'")
         if self.datasets is not None and not any(each.weight for each in self.datasets):
             raise ValueError("none of the weights in 'datasets' is above 0; at least one must be drawn from step 1 on")
-        starts = [entry.from_step for entry in self.mixture_schedule or []]
-        if any(after <= before for before, after in pairwise(starts)):
-            raise ValueError("the steps of 'mixture_schedule' do not increase; give each entry a later from_step than the one "
-                             "before it")
+        _check_steps_increase(self.mixture_schedule or [])
         if self.validation_file is not None and self.validation_split is not None:
             raise ValueError("a job is validated on 'validation_file' or on a 'validation_split', not on both; drop one")
         return self

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
 from core.data.spec import StreamSpec
-from core.errors import IllegalMove, LimitReached, RequestError
+from core.errors import IllegalMove, LimitReached, RequestError, number_of
 from core.events.service import append_message
 from core.jobs.models import Job
 from core.jobs.repository import get_job, lock_job
@@ -143,7 +143,8 @@ def _check_room(session: Session, job: Job) -> None:
 
 def _check_left(job: Job, from_step: int) -> None:
     if from_step > (job.total_steps or 0):
-        raise IllegalMove(f"job {job.id} has done the last of its {job.total_steps} steps; no step is left for a change")
+        raise IllegalMove(f"job {job.id} has done the last of its {number_of(job.total_steps or 0, 'step')}; no step is "
+                          "left for a change")
 
 
 def _standing(session: Session, job: Job, change: Change) -> Standing:
@@ -163,7 +164,7 @@ def _told(job: Job, change: MixtureChange, standing: Standing) -> str:
     said = [f"From step {change.from_step:,} on the mixture is {weights}"]
     said += [f"{names[source]} is {how}" for how, sources in (("dropped", asked.dropped), ("quarantined", asked.quarantined))
              for source in sources]
-    said += [f"{len(rows):,} row{'s are' if len(rows) > 1 else ' is'} {how}"
+    said += [f"{number_of(len(rows), 'row is', 'rows are')} {how}"
              for how, rows in (("quarantined", asked.rows), ("let in again", asked.lifted)) if rows]
     if asked.added and spec_of(job).validation_split:
         said.append("evaluations from there on read its held-out rows too")

@@ -120,7 +120,7 @@ def test_a_schedule_is_told_with_the_job_and_refused_in_words(house: House) -> N
     assert (change["status"], change["from_step"], change["created_by"]) == ("held", 3, None)
     with house.client() as client:
         for fields, words in (({"mixture_schedule": [{"from_step": 1, "weights": {"plain": 1}}]}, "a number of at least 2"),
-                              ({"mixture_schedule": schedule * 2}, "do not increase"),
+                              ({"mixture_schedule": schedule * 2}, "the steps must increase"),
                               ({"mixture_schedule": [{"from_step": 2, "weights": {"none": 1}}]}, "no source of the job")):
             body = {"model": "tiny", "datasets": [{"dataset": "plain"}, {"dataset": "fancy"}], **fields}
             answer = client.post(JOBS, json=body)

@@ -140,7 +140,7 @@ def test_files_of_several_kinds_are_registered_together_and_appended_to(server: 
     told = json.loads(succeeded(run(server, "datasets", "show", "quiz", "--json")))["version"]
     neither = run(server, "datasets", "register", "quiz")
 
-    assert "a.csv (csv, 1 rows" in shown
+    assert "a.csv (csv, 1 row," in shown
     assert "in frames of" in shown
     assert (told["number"], told["rows"], [shard["file"] for shard in told["shards"]]) == (
         2, 3, ["a.csv", "b.json", "c.jsonl"])
@@ -339,7 +339,7 @@ def test_the_queue_the_workers_and_the_usage_are_shown(server: Server) -> None:
 
     assert second in succeeded(queue)
     assert "devices are free" in queue.stdout
-    assert "1 jobs wait and 1 run" in queue.stderr
+    assert "1 job waits and 1 runs" in queue.stderr
     assert first in workers
     assert "cpu:0" in workers
     assert usage[0]["quotas"]["queued_jobs"]["used"] == 1

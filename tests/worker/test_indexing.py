@@ -105,7 +105,7 @@ def test_a_fault_names_the_file_though_there_is_only_one(sqlite_ledger: Ledger, 
     (fault,) = (some.report or {})["faults"]
     assert (fault["file"], fault["line"], fault["message"][:17]) == ("a.jsonl", 3, "a.jsonl, line 3: ")
     job = Job(spec={"model": "tiny", "training_file": "file-1"}, spec_version=SPEC_VERSION)
-    with pytest.raises(DataError, match=r"training_file has 1 faulty rows of 3: a\.jsonl, line 3: "):
+    with pytest.raises(DataError, match=r"training_file has 1 faulty row of 3: a\.jsonl, line 3: "):
         check_version(job, some, param="training_file")
     none = after(bench, registered(bench, name="none", b_jsonl=bad))
     assert "can be trained on: b.jsonl, line 1: " in (none.error or {})["message"]

@@ -118,7 +118,7 @@ def test_bytes_stay_while_an_unfinished_job_reads_them(sqlite_ledger: Ledger, tm
     data = registered(bench, "data", file_id)
     with sqlite_ledger.write() as session:
         job = factories.a_job(session, training_file=None, datasets=[{"dataset": data.id}], now=system_clock())
-    with pytest.raises(IllegalMove, match="is used by 1 unfinished jobs"):
+    with pytest.raises(IllegalMove, match="is used by 1 unfinished job"):
         deleted(bench, data)
     with sqlite_ledger.write() as session:
         purging.retire(session, session.get_one(Dataset, data.id), now=system_clock())

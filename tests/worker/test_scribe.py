@@ -281,3 +281,4 @@ def test_figures_that_are_not_finite_are_left_out(loss: float) -> None:
     row = metrics_row(a_step(1, train_loss=loss), 12)
     assert "train_loss" not in row
     assert (row["step"], row["total_steps"], row["tokens_per_second"]) == (1, 12, 4000.0)
+    assert row["data_wait_share"] == row["data_wait_seconds"] / row["step_seconds"]

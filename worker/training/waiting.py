@@ -22,9 +22,9 @@ _MORE_PROCESSES = ("give loading more of the cores: HEADRACE_THREADS one below t
                    "own, and options.loader_processes says how many processes share the loading")
 _REMEDIES = {
     "reading": "put the data on a faster disk, or on a host whose memory holds it",
-    "network": "copy the data near to the worker, give its cache more room, or submit with the layout 'blocks', which reads "
-               "neighbouring rows together",
-    "parsing": f"the rows are large beside what is trained on; shorten them, or {_MORE_PROCESSES}",
+    "network": "copy the data near to the worker (upload it, or have a nearer place named), or, where rows are read more than "
+               "once, give the cache more room: HEADRACE_CACHE_BYTES",
+    "parsing": f"the rows are large beside what is trained on; leave out the columns that are not, or {_MORE_PROCESSES}",
     "rendering": f"the model's chat template is slow on these rows; {_MORE_PROCESSES}",
     "tokenising": f"{_MORE_PROCESSES}",
     "laying": f"{_MORE_PROCESSES}",

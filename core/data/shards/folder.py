@@ -13,18 +13,21 @@ from core.data.shards.faults import Broken, Missing, Refused, Unusable
 from core.data.shards.store import MOST_LISTED, Stat, check_same
 from core.data.spec import Place
 
+LEADS_OUT = ("a link leads out of the place, and none is followed there; name the other files by a narrower pattern, or ask the "
+             "operator to put the file there, or to name a place where the link leads")
+
 
 class FolderStore:
     def __init__(self, place: Place) -> None:
         self._root = Path(place.url.removeprefix("file://"))
 
     def resolve(self, path: str) -> Path:
-        """Give the file's real path; raises Missing where there is none, Unusable for a folder, Refused where a link leads out
+        """Give the file's real path; raises Missing where there is none, Unusable for a folder, and where a link leads out
         of the place."""
         root = self._root.resolve()
         found = (root / path).resolve()
         if not found.is_relative_to(root):
-            raise Refused("a link leads out of the place")
+            raise Unusable(LEADS_OUT)
         if found.is_dir():
             raise Unusable("it is a folder; end the path with a slash to mean all files below it")
         if not found.is_file():
@@ -49,7 +52,7 @@ class FolderStore:
         root = self._root.resolve()
         start = (root / folder).resolve()
         if not start.is_relative_to(root):
-            raise Refused("a link leads out of the place")
+            raise Unusable(LEADS_OUT)
         if not start.is_dir():
             raise Missing("no such folder")
         seen = 0

@@ -48,7 +48,7 @@ class OpenPlaces:
         is_meant = matcher(pattern)
         folder = folder_of(pattern)
         found = self._insist(place, lambda store: sorted(filter(is_meant, store.iter_paths(folder))),
-                             what=f"folder {folder!r} in place {place!r}")
+                             what=f"pattern {shown(pattern)} in place {shown(place)}")
         if not found:
             raise DataError(f"nothing in place {shown(place)} is named {shown(pattern)}; look at the pattern, or at what is "
                             "there", code="shard_missing")

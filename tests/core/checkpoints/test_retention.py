@@ -96,7 +96,7 @@ def test_checkpoint_that_others_begin_with_stays(ledger: Ledger):
         second = a_job(session, model=f"{job.fine_tuned_model}:ckpt-step-10")
         checkpoints.prune(session, job, now=NOW)
         assert shown_steps(session, claim) == [40, 10]
-        with pytest.raises(IllegalMove, match=f"1 unfinished jobs begin with \\({second.id}\\)"):
+        with pytest.raises(IllegalMove, match=f"1 unfinished job begins with \\({second.id}\\)"):
             checkpoints.drop(session, job.id, base.id, now=NOW)
         second.state = "cancelled"
         session.flush()

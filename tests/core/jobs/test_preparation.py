@@ -236,7 +236,7 @@ def test_faulty_rows_of_a_data_set_are_told_with_the_field_that_names_it(sqlite_
         job = session.get_one(Job, job.id)
     assert job.error is not None
     assert job.error["param"] == "datasets.1.dataset"
-    assert job.error["message"].startswith("datasets.1.dataset has 1 faulty rows of 20")
+    assert job.error["message"].startswith("datasets.1.dataset has 1 faulty row of 20")
 
 
 def test_chats_need_a_model_with_a_template(sqlite_ledger: Ledger, artifacts: Artifacts):

@@ -43,7 +43,8 @@ def test_short_steps_are_looked_at_over_two_seconds() -> None:
 def test_reading_from_a_place_is_the_network() -> None:
     (report,) = told(DataWatch(), 50, wait=0.3, loading=Loading(reading=0.4, tokenising=0.1, place="archive"))
     assert (report.cause, report.place) == ("network", "archive")
-    assert "blocks" in report.remedy
+    assert "HEADRACE_CACHE_BYTES" in report.remedy
+    assert "layout" not in report.remedy
 
 
 def test_rows_that_the_fast_tokenizer_refuses_are_named() -> None:

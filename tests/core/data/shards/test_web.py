@@ -191,7 +191,7 @@ def test_an_empty_file_has_no_bytes(web: WebServer) -> None:
 def test_a_web_server_is_not_listed(web: WebServer) -> None:
     with opened(web) as places:
         assert places.list_paths("web", "rows.jsonl") == ["rows.jsonl"]
-        with pytest.raises(DataError, match="cannot be listed; name each file"):
+        with pytest.raises(DataError, match=r"pattern '.*' in place '.*' cannot be read: .* cannot be listed; name each file"):
             places.list_paths("web", "*.jsonl")
 
 
