@@ -79,7 +79,7 @@ def _print(told: dict[str, Any]) -> None:
         ("parameters", parameters and f"{parameters['total']:,}, {parameters['trainable']:,} of them trained"),
         ("rows", data and f"{data['rows']:,}" + (f", {data['validation_rows']:,} held out" if data["validation_rows"] else "")),
         ("tokens", data and f"{data['tokens']:,}" + (f" (from {data['measured_rows']:,} rows)" if data["is_sampled"] else "")),
-        ("steps", data and f"{number_of(data['steps'], 'step')} of {number_of(data['batch_size'], 'row')}, "
+        ("steps", data and f"{data['steps']:,} of {number_of(data['batch_size'], 'row')}, "
                            f"{number_of(data['n_epochs'], 'epoch')}"),
         ("time", duration(told["seconds"]) if told["seconds"] is not None else None),
         ("computes in", memory and f"{memory['precision']}, micro-batches of {memory['micro_batch_tokens']:,} tokens"),

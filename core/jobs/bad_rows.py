@@ -25,5 +25,6 @@ def bad_rows_left(options: TrainingOptions, versions: Sequence[DatasetVersion]) 
         return None if most is None else most - faulty
     worst = max(versions, key=lambda version: version.faulty_rows or 0)
     raise DataError(f"{faulty:,} of {number_of(rows, 'row is', 'rows are')} faulty, and options.max_bad_rows and "
-                    f"options.max_bad_share allow {most:,}: {first_faults(worst.report)}; correct the rows, or allow more", code="too_many_bad_rows",
+                    f"options.max_bad_share allow {most:,}: {first_faults(worst.report)}; correct the rows, or allow more",
+                    code="too_many_bad_rows",
                     param="options.max_bad_rows" if options.max_bad_rows == most else "options.max_bad_share")

@@ -79,8 +79,9 @@ def check_version(job: Job, version: DatasetVersion, *, param: str) -> None:
                         code=code, param=param)
     faulty = version.faulty_rows or 0
     if faulty and options_of(job).on_bad_row == "fail":
-        raise DataError(f"{param} has {number_of(faulty, 'faulty row')} of {version.rows:,}: "
-                        f"{first_faults(version.report)}; correct them, or let the job skip them with options.on_bad_row 'skip'", code=code, param=param)
+        raise DataError(f"{param} has {number_of(faulty, 'faulty row')} of {version.rows}: "
+                        f"{first_faults(version.report)}; correct them, or let the job skip them with "
+                        "options.on_bad_row 'skip'", code=code, param=param)
 
 
 def check_template(versions: dict[str, DatasetVersion], base: Model) -> None:
@@ -192,7 +193,7 @@ def _devices_warning(session: Session, job: Job, needs: dict[str, int], groups: 
 def _queue(session: Session, job: Job, resolved: dict[str, Any], *, memory_bytes: int | None, warning: str, now: datetime
            ) -> None:
     rows, steps = number_of(resolved["rows"], "row"), number_of(resolved["total_steps"], "step")
-    few = "" if resolved["rows"] >= FEW_ROWS else f"; {rows} for training is little, results improve from {FEW_ROWS} on"
+    few = "" if resolved["rows"] >= FEW_ROWS else f"; results improve from {FEW_ROWS} rows on"
     move(session, job.id, "queued", code="job.queued", now=now, level="warn" if few or warning else "info", queued_at=now,
          resolved=resolved, total_steps=resolved["total_steps"], memory_bytes=memory_bytes,
          data={"total_steps": resolved["total_steps"], "rows": resolved["rows"]},

@@ -13,8 +13,8 @@ from core.data.shards.faults import Broken, Missing, Refused, Unusable
 from core.data.shards.store import MOST_LISTED, Stat, check_same
 from core.data.spec import Place
 
-LEADS_OUT = ("a link leads out of the place, and none is followed there; name the other files by a narrower pattern, or ask the "
-             "operator to put the file there, or to name a place where the link leads")
+LEADS_OUT = ("a link leads out of the place, and none is followed there; name the other files by a narrower pattern, or ask "
+             "the operator to put the file there, or to name a place where the link leads")
 
 
 class FolderStore:
