@@ -1,13 +1,14 @@
 """Stop jobs at random moments, and measure how soon the training child is gone and its device is free.
 
-    python -m bench.stops.run [--cancels 100] [--pauses 100] [--terms 20] [--seed 1]
+    python -m bench.stops.run [--cancels 100] [--pauses 100] [--preempts 50] [--terms 20] [--seed 1]
 
 Starts a whole server (`headrace serve`) on loopback in a folder of its own, with the built-in tiny model, one train worker and
 short samples and evaluations in each job. A first job that nobody disturbs tells how long a run takes from its claim to its
 end; of each later run a random part of that passes, so moments fall into every phase however fast the machine is. Then the job
-is cancelled, or paused, or its worker gets TERM. Clocks start with the request (or the signal).
+is cancelled, or paused, or one of higher priority is submitted, or its worker gets TERM. Clocks start with the request (or the
+signal).
 
-Paused jobs are resumed and paused again until they are done; each must end in the bytes of the first.
+Paused and preempted jobs go on and are stopped again until they are done; each must end in the bytes of the first.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +37,7 @@ HERE = Path(__file__).resolve().parent
 JOBS = "/fine_tuning/jobs"
 FINISHED = ("succeeded", "failed", "cancelled")
 EPOCHS = 30
-LIMIT_SECONDS = 5.0
+LIMIT_SECONDS = {"child_told_seconds": 1.0, "child_gone_seconds": 5.0, "device_free_seconds": 5.0}
 PATIENCE_SECONDS = 120.0
 ROWS = "".join(json.dumps({"messages": [{"role": "user", "content": f"What is {n} and {n}?"},
                                         {"role": "assistant", "content": f"It is {2 * n}, said the miller."}]}) + "\n"
@@ -47,8 +49,11 @@ class Stopped:
     """One stop: at which phase, and what it took."""
 
     phase: str
+    told_seconds: float | None
+    """From the request, of a preemption from upkeep's decision, until the supervisor wrote the stop into the child's pipe, by
+    the times in the log; None where there was no child yet."""
     gone_seconds: float
-    """Until no process of the child's group lived."""
+    """Until no process of the child's group was seen to live."""
     free_seconds: float
     """Until the job had left its run, and so its device."""
 
@@ -57,17 +62,19 @@ def main() -> None:
     asked = _asked()
     chance = random.Random(asked.seed)
     print(f"seed {asked.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, a_server(Path(folder)) as client:
-        bench = Bench(client, chance)
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, a_server(
+            Path(folder), HEADRACE_PREEMPT_AFTER_SECONDS="0") as client:
+        bench = Bench(client, chance, Path(folder) / "serve.log")
         rows = _rows("cancel", [bench.cancel(number) for number in range(asked.cancels)])
-        pauses, differing, jobs = bench.pauses(asked.pauses)
-        rows += [*_rows("pause", pauses),
-                 _row("adapters_differing", f"{len(pauses)} pauses over {jobs} jobs", differing, "jobs", jobs)]
+        for what, count, stop in (("pause", asked.pauses, bench.pause), ("preempt", asked.preempts, bench.preempt)):
+            stops, differing, jobs = bench.again_and_again(what, count, stop)
+            rows += [*_rows(what, stops),
+                     _row("adapters_differing", f"{what}: {len(stops)} over {jobs} jobs", differing, "jobs", jobs)]
         terms = bench.terms(asked.terms)
         rows += [*_rows("term", terms), _row("attempts_counted_as_failed", f"{len(terms)} workers ended by TERM", bench.failed,
                                              "attempts", len(terms))]
-    command = f"python -m bench.stops.run --cancels {asked.cancels} --pauses {asked.pauses} --terms {asked.terms} " \
-              f"--seed {asked.seed}"
+    command = f"python -m bench.stops.run --cancels {asked.cancels} --pauses {asked.pauses} " \
+              f"--preempts {asked.preempts} --terms {asked.terms} --seed {asked.seed}"
     told = {"commit": _commit(), "machine": _machine(), "command": command, "seed": asked.seed}
     (HERE / "results.json").write_text(json.dumps({**told, "rows": rows}, indent=1) + "\n")
 
@@ -75,8 +82,8 @@ def main() -> None:
 class Bench:
     """One server, and what is done to its jobs."""
 
-    def __init__(self, client: httpx.Client, chance: random.Random) -> None:
-        self._client, self._chance = client, chance
+    def __init__(self, client: httpx.Client, chance: random.Random, log: Path) -> None:
+        self._client, self._chance, self._log = client, chance, log
         answer = client.post("/files", data={"purpose": "fine-tune"}, files={"file": ("rows.jsonl", ROWS)})
         self._file_id = answer.raise_for_status().json()["id"]
         self.failed = 0
@@ -91,19 +98,31 @@ class Bench:
             with contextlib.suppress(httpx.HTTPStatusError):  # it was done before the request came
                 return self._stop(job_id, partial(self._post, job_id, "cancel"), FINISHED)
 
-    def pauses(self, count: int) -> tuple[list[Stopped], int, int]:
-        """Pause jobs at random moments, each again and again until it is done; give the stops, and how many jobs differ."""
+    def again_and_again(self, what: str, count: int, stop: Callable[[str], Stopped]) -> tuple[list[Stopped], int, int]:
+        """Stop jobs at random moments, each again and again until it is done; give the stops, and how many jobs differ."""
         stops: list[Stopped] = []
         adapters: list[str] = []
         while len(stops) < count:
             job_id = self._submit()
             while len(stops) < count and self._wait_for_moment(job_id):
-                print(f"pause {len(stops)} of {count}", flush=True)
+                print(f"{what} {len(stops)} of {count}", flush=True)
                 with contextlib.suppress(httpx.HTTPStatusError):  # it was done before the request came
-                    stops.append(self._stop(job_id, partial(self._post, job_id, "pause"), ("paused", *FINISHED)))
-                    self._post(job_id, "resume")
+                    stops.append(stop(job_id))
             adapters.append(self._finished(job_id))
         return stops, sum(adapter != self._twin for adapter in adapters), len(adapters)
+
+    def pause(self, job_id: str) -> Stopped:
+        stopped = self._stop(job_id, partial(self._post, job_id, "pause"), ("paused", *FINISHED))
+        self._post(job_id, "resume")
+        return stopped
+
+    def preempt(self, job_id: str) -> Stopped:
+        """Submit a job of higher priority, which takes the only device, and cancel it when the other has made room."""
+        urgent: list[str] = []
+        stopped = self._stop(job_id, lambda: urgent.append(self._submit(priority=10)), ("queued", *FINISHED))
+        with contextlib.suppress(httpx.HTTPStatusError):
+            self._post(urgent[0], "cancel")
+        return stopped
 
     def terms(self, count: int) -> list[Stopped]:
         """End the train worker by TERM at random moments of a job, which is handed back each time."""
@@ -130,21 +149,34 @@ class Bench:
         """Ask, and look until the child's group is dead and the job is in a state in which no run holds it."""
         phase = (self._job(job_id)["progress"] or {}).get("phase") or "claimed"
         groups: set[int] = set()
-        began = time.monotonic()
+        began, asked_at = time.monotonic(), time.time()
         ask()
-        gone = free = 0.0
+        gone: float | None = None
+        free = 0.0
         while True:
-            now = time.monotonic() - began
             groups |= {_group(process.pid) for process in _processes() if any(job_id in part for part in _line(process))}
             lives = bool(groups & {_group(process.pid) for process in _processes()})
-            gone = now if lives else gone
+            now = time.monotonic() - began
+            gone = None if lives else now if gone is None else gone
             free = free or (now if self._job(job_id)["status"] in ends else 0.0)
-            if free and not lives:
-                return Stopped(phase, gone, free)
+            if free and gone is not None:
+                return Stopped(phase, self._told_after(job_id, asked_at), gone, free)
             if now > PATIENCE_SECONDS:
                 found = f"{self._job(job_id)['status']} and its child is {'alive' if lives else 'gone'}"
                 raise SystemExit(f"job {job_id} is {found} {PATIENCE_SECONDS:.0f} s after it was told to stop (phase {phase})")
             time.sleep(0.02)
+
+    def _told_after(self, job_id: str, asked_at: float) -> float | None:
+        """Seconds from `asked_at`, or from upkeep's word that the job makes room, until the log says its child was told."""
+        since = asked_at
+        for line in self._log.read_text(errors="replace").splitlines():
+            if job_id in line and ("child.told_to_end" in line or "run.preempting" in line):
+                word = json.loads(line[line.index("{"):])
+                at = datetime.fromisoformat(word["timestamp"]).timestamp()
+                if at >= asked_at and word["event"] == "child.told_to_end":
+                    return at - since
+                since = max(since, at)
+        return None
 
     def _undisturbed(self) -> tuple[str, float]:
         """The adapter of a job that nobody stops, and how long its run took."""
@@ -153,8 +185,8 @@ class Bench:
         began = time.monotonic()
         return self._finished(job_id), time.monotonic() - began
 
-    def _submit(self) -> str:
-        body = {"model": "tiny", "training_file": self._file_id, "seed": 7, "validation_split": 0.2,
+    def _submit(self, priority: int = 0) -> str:
+        body = {"priority": priority, "model": "tiny", "training_file": self._file_id, "seed": 7, "validation_split": 0.2,
                 "hyperparameters": {"n_epochs": EPOCHS, "batch_size": 4},
                 "options": {"eval_every_steps": 10, "sample_prompts": ["Tell me of the mill."], "sample_max_tokens": 64}}
         return self._client.post(JOBS, json=body).raise_for_status().json()["id"]
@@ -220,12 +252,13 @@ def _rows(what: str, stops: list[Stopped]) -> list[dict]:
     phases = {phase: sum(stop.phase == phase for stop in stops) for phase in sorted({stop.phase for stop in stops})}
     case = f"{what} at a random moment; phases " + ", ".join(f"{phase} {count}" for phase, count in phases.items())
     rows = []
-    for metric, seconds in (("child_gone_seconds", [stop.gone_seconds for stop in stops]),
+    told = [stop.told_seconds for stop in stops if stop.told_seconds is not None]
+    for metric, seconds in (("child_told_seconds", told), ("child_gone_seconds", [stop.gone_seconds for stop in stops]),
                             ("device_free_seconds", [stop.free_seconds for stop in stops])):
-        rows += [_row(f"{metric}_median", case, round(statistics.median(seconds), 3), "s", len(stops)),
-                 _row(f"{metric}_max", case, round(max(seconds), 3), "s", len(stops)),
-                 _row(f"{metric}_over_limit", f"{case}; limit {LIMIT_SECONDS:g} s", sum(s > LIMIT_SECONDS for s in seconds),
-                      "stops", len(stops))]
+        rows += [_row(f"{metric}_median", case, round(statistics.median(seconds), 3), "s", len(seconds)),
+                 _row(f"{metric}_max", case, round(max(seconds), 3), "s", len(seconds)),
+                 _row(f"{metric}_over_limit", f"{case}; limit {LIMIT_SECONDS[metric]:g} s",
+                      sum(s > LIMIT_SECONDS[metric] for s in seconds), "stops", len(seconds))]
     return rows
 
 
@@ -237,7 +270,7 @@ def _row(metric: str, case: str, value: float, unit: str, runs: int) -> dict:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Stop jobs at random moments.")
-    for name, count in (("cancels", 100), ("pauses", 100), ("terms", 20)):
+    for name, count in (("cancels", 100), ("pauses", 100), ("preempts", 50), ("terms", 20)):
         parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()

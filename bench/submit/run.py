@@ -72,10 +72,11 @@ def first_step(client: httpx.Client, file_id: str, *, seed: int) -> dict[str, fl
 
 
 @contextmanager
-def a_server(folder: Path) -> Iterator[httpx.Client]:
-    """Run a server with a key and the tiny model; give a client of it."""
+def a_server(folder: Path, **settings: str) -> Iterator[httpx.Client]:
+    """Run a server with a key, the tiny model and these settings; give a client of it. Its log is `serve.log` in the folder."""
     home, port = folder / "home", _free_port()
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("HEADRACE_")}, "HEADRACE_HOME": str(home)}
+    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("HEADRACE_")}, "HEADRACE_HOME": str(home),
+                   **settings}
     with (folder / "serve.log").open("wb") as log:
         server = subprocess.Popen([*HEADRACE, "serve", "--port", str(port)], cwd=ROOT, env=environment,
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)
