@@ -94,7 +94,7 @@ def test(endpoint_id: str, asked: EndpointTest, tenant: TenantDep, parts: PartsD
                            "says, and try again", code="webhook_unreachable") from unsent
     finally:
         with parts.ledger.write() as session:
-            outbox.release(session, endpoint_id)
+            outbox.release(session, letter)
     return TestResult(webhook_endpoint_id=endpoint_id, event_type=asked.event_type, status_code=status)
 
 

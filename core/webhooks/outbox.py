@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from core.db.session import database_now
@@ -38,6 +38,8 @@ class Letter:
     url: str
     body: bytes
     headers: Mapping[str, str]
+    held_until: datetime
+    """The hold that it is sent under; a later one is another's."""
 
 
 def note_end(session: Session, project_id: str, job_id: str, state: str, *, now: datetime) -> None:
@@ -64,8 +66,7 @@ def note_sent(session: Session, letter: Letter, *, status: int | None, error: st
     """Write down what came of a request: it has arrived when the answer is one of 200 to 299.
 
     After one that arrived the endpoint is held for what is due there next, which is given; otherwise it is let go."""
-    now = database_now(session)
-    release(session, letter.endpoint_id)
+    endpoint, now = release(session, letter), database_now(session)
     delivery = session.get(WebhookDelivery, letter.delivery_id, populate_existing=True)
     if delivery is None or delivery.state != "waiting":  # the endpoint was deleted, or another sender was told first
         return None
@@ -79,7 +80,6 @@ def note_sent(session: Session, letter: Letter, *, status: int | None, error: st
     else:
         delivery.due_at = now + timedelta(seconds=WAITS_SECONDS[delivery.attempts - 1])
     session.flush()
-    endpoint = session.get(WebhookEndpoint, letter.endpoint_id, populate_existing=True)
     return _take_from(session, endpoint, now) if has_arrived and endpoint is not None else None
 
 
@@ -96,9 +96,14 @@ def hold_for_test(session: Session, endpoint: WebhookEndpoint, event_type: str) 
     return _letter(endpoint, sample, now=now)
 
 
-def release(session: Session, endpoint_id: str) -> None:
-    """Let an endpoint go."""
-    session.execute(update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(held_until=None))
+def release(session: Session, letter: Letter) -> WebhookEndpoint | None:
+    """Let an endpoint go, and give it; None when it is gone, or the hold lapsed and is another's now."""
+    found = session.get(WebhookEndpoint, letter.endpoint_id, with_for_update={"key_share": True}, populate_existing=True)
+    if found is None or found.held_until != letter.held_until:
+        return None
+    found.held_until = None
+    session.flush()
+    return found
 
 
 def forget_ended(session: Session, *, before: datetime) -> None:
@@ -119,4 +124,4 @@ def _take_from(session: Session, endpoint: WebhookEndpoint, now: datetime) -> Le
 def _letter(endpoint: WebhookEndpoint, delivery: WebhookDelivery, *, now: datetime) -> Letter:
     body = delivery.body.encode()
     headers = signed_headers(delivery.event_id, body, secrets_at(endpoint, now), now=now)
-    return Letter(delivery.id, endpoint.id, delivery.event_id, endpoint.url, body, headers)
+    return Letter(delivery.id, endpoint.id, delivery.event_id, endpoint.url, body, headers, now + HOLD)

@@ -102,6 +102,22 @@ def test_a_sender_that_dies_leaves_it_to_the_next_under_the_same_id(ledger: Ledg
     assert again.headers["webhook-id"] == first.event_id
 
 
+def test_a_sender_that_comes_back_late_leaves_the_hold_to_the_one_that_followed(ledger: Ledger) -> None:
+    with ledger.write() as session:
+        an_endpoint(session)
+        end_a_job(session)
+        end_a_job(session)
+    with ledger.write() as session:
+        (late,) = outbox.take(session, limit=8)
+    turn_clock(ledger, seconds=outbox.HOLD.total_seconds() + 1)
+    with ledger.write() as session:
+        (following,) = outbox.take(session, limit=8)
+    with ledger.write() as session:
+        assert outbox.note_sent(session, late, status=200, error=None) is None
+        assert outbox.take(session, limit=8) == []
+        assert outbox.release(session, following) is not None
+
+
 def test_it_is_tried_again_after_growing_waits_and_given_up_at_last(ledger: Ledger) -> None:
     with ledger.write() as session:
         an_endpoint(session)
