@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import datasets, files, jobs, keys, models, projects, queue, serve
+from cli import datasets, files, jobs, keys, models, projects, queue, serve, webhooks
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.errors import REFUSED, ServerAway
@@ -66,6 +66,7 @@ app.command("workers", rich_help_panel=CLIENT)(queue.workers)
 app.command("usage", rich_help_panel=CLIENT)(queue.usage)
 app.add_typer(datasets.app, name="datasets", rich_help_panel=CLIENT)
 app.add_typer(files.app, name="files", rich_help_panel=CLIENT)
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel=CLIENT)
 
 
 def main() -> None:

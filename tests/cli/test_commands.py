@@ -202,6 +202,23 @@ def test_a_curriculum_and_every_other_field_are_reached_from_the_command_line(se
     assert {name: job["options"][name] for name in asked} == asked
 
 
+def test_a_webhook_is_created_listed_tested_and_deleted(server: Server) -> None:
+    url = "https://no-such-host.invalid/hook"
+    made = json.loads(succeeded(run(server, "webhooks", "create", url, "--name", "ours", "--on", "failed", "--json")))
+    assert (made["url"], made["event_types"]) == (url, ["fine_tuning.job.failed"])
+    listed = succeeded(run(server, "webhooks", "list"))
+    assert made["id"] in listed
+    assert made["signing_secret"] not in listed
+    assert json.loads(succeeded(run(server, "webhooks", "deliveries", made["id"], "--json"))) == []
+    unreached = run(server, "webhooks", "test", made["id"])
+    assert unreached.returncode == 2
+    assert "was not resolved" in unreached.stderr
+    succeeded(run(server, "webhooks", "delete", made["id"]))
+    refused = run(server, "webhooks", "create", "http://hooks.example.com/")
+    assert refused.returncode == 2
+    assert "begins with https://" in refused.stderr
+
+
 def test_files_are_uploaded_listed_read_and_deleted(server: Server, tmp_path: Path) -> None:
     file = succeeded(run(server, "files", "upload", MILLER)).strip()
     succeeded(run(server, "files", "content", file, tmp_path / "copy.jsonl"))
