@@ -44,7 +44,7 @@ class Sender(RoleThread):
         try:
             self._hand_out()
         except Exception as error:
-            log.warning("ledger.away" if is_away(error) else "webhooks.fault", cause=str(error), exc_info=not is_away(error))
+            _tell(error)
 
     def _hand_out(self) -> None:
         """Take no more than there are threads for: what would wait for one could outlive its hold."""
@@ -72,7 +72,7 @@ class Sender(RoleThread):
             while following is not None and not self._stop.is_set():
                 following = self._deliver_one(following)
         except Exception as error:  # its hold lapses, and it is sent again
-            log.warning("ledger.away" if is_away(error) else "webhooks.fault", cause=str(error), exc_info=not is_away(error))
+            _tell(error)
         finally:
             with self._lock:
                 self._busy -= 1
@@ -87,3 +87,7 @@ class Sender(RoleThread):
         log.info("webhook.sent", endpoint_id=letter.endpoint_id, event_id=letter.event_id, status=status, cause=cause)
         with self._ledger.write() as session:
             return outbox.note_sent(session, letter, status=status, error=cause)
+
+
+def _tell(error: Exception) -> None:
+    log.warning("ledger.away" if is_away(error) else "webhooks.fault", cause=str(error), exc_info=not is_away(error))

@@ -8,12 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from api.paging import Entry
 from api.schemas.times import unix
-from core.webhooks.events import EVENT_TYPES
+from core.webhooks.events import EVENT_TYPES, EventType
 from core.webhooks.models import WebhookDelivery, WebhookEndpoint
 from core.webhooks.signing import hint
 
-EventType = Literal["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
-"""As EVENT_TYPES."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 EventTypes = Annotated[list[EventType], Field(min_length=1, max_length=64)]

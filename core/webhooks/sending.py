@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import httpcore
@@ -35,7 +36,7 @@ def send(url: str, body: bytes, headers: Mapping[str, str], *, is_private_allowe
     backend = _Guarded(is_private_allowed=is_private_allowed, ends_at=time.monotonic() + timeout_seconds)
     try:
         with (
-            httpcore.ConnectionPool(ssl_context=httpx.create_ssl_context(trust_env=False), network_backend=backend) as pool,
+            httpcore.ConnectionPool(ssl_context=_trusted(), network_backend=backend) as pool,
             pool.stream("POST", url, headers=list(headers.items()), content=body) as answer,
         ):
             return answer.status
@@ -43,6 +44,12 @@ def send(url: str, body: bytes, headers: Mapping[str, str], *, is_private_allowe
         raise Unsent(f"no answer came within {timeout_seconds:g} s") from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
         raise Unsent(_in_words(error)) from error
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities that are trusted, read once: there are well over a hundred."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class _Guarded(httpcore.NetworkBackend):

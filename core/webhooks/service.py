@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from core.errors import LimitReached
 from core.ids import new_id
 from core.webhooks.addresses import check_url
-from core.webhooks.models import WebhookDelivery, WebhookEndpoint
+from core.webhooks.models import WebhookEndpoint
 from core.webhooks.repository import count_endpoints, get_endpoint
 from core.webhooks.signing import new_secret
 
@@ -60,10 +59,8 @@ def rotate_secret(session: Session, project_id: str, endpoint_id: str, *, is_old
 
 
 def delete_endpoint(session: Session, project_id: str, endpoint_id: str) -> None:
-    """Drop an endpoint with all that waits for it."""
-    endpoint = get_endpoint(session, project_id, endpoint_id)
-    session.execute(delete(WebhookDelivery).where(WebhookDelivery.endpoint_id == endpoint.id))
-    session.delete(endpoint)
+    """Drop an endpoint; its deliveries go with it, by their foreign key."""
+    session.delete(get_endpoint(session, project_id, endpoint_id))
     session.flush()
 
 
