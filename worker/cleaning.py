@@ -5,14 +5,15 @@ Each may run at any moment and twice: it looks at what is there, and takes nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, true
 from sqlalchemy.orm import Session
 
+from core.batches import batches
 from core.checkpoints.freeing import free, left_behind
 from core.checkpoints.garbage import unnamed
 from core.chores import service as chores
@@ -39,6 +40,8 @@ CLEAN_SECONDS = 600.0
 FIRST_SECONDS = 60.0
 DEBRIS_SECONDS = 24 * 3600.0
 """What no row names and nobody touched for so long has no writer any more."""
+AT_ONCE = 500
+"""Names that the ledger is asked about in one go: what lies in storage is never held in memory as a whole."""
 OLD_ROWS = timedelta(days=7)
 """Of workers that stopped, chores that ended, and webhooks that were told."""
 OLD_USE = timedelta(days=400)
@@ -75,33 +78,39 @@ def _forget(session: Session, now: datetime) -> None:
 
 def _free_dropped(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
     """What is held is listed before the ledger is asked, so that nothing which came in between is taken for nobody's."""
-    held = list(artifacts.iter_checkpoints())
     with ledger.read() as session:
-        left = [*left_behind(session, now=now), *unnamed(session, held, now=now)]
-    free(ledger, artifacts, left)
+        dropped = left_behind(session, now=now)
+    free(ledger, artifacts, dropped)
+    for held in batches(artifacts.iter_checkpoints(), AT_ONCE):
+        with ledger.read() as session:
+            garbage = unnamed(session, held, now=now)
+        free(ledger, artifacts, garbage)
+
+
+DEBRIS = (
+    ("jobs/*/runs/*", Run.folder_key, true()),
+    ("files/*", StoredFile.storage_key, StoredFile.purged_at.is_(None)),
+)
+"""Where a kill leaves what nobody will ever ask for: folders of runs that the ledger does not know, and bytes of uploads that
+have no row, or one that says that they are gone. Each with the column that names what is kept, and the rows that count."""
 
 
 def _drop_debris(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
-    """The disk is looked at outside of any writing transaction, since that may take a while."""
+    """The disk is looked at outside of any transaction, since that may take a while."""
     artifacts.tidy()
-    with ledger.read() as session:
-        strange = [*strange_run_folders(session, artifacts.root, now), *strange_files(session, artifacts.root, now)]
-    for path in strange:
-        log.info("storage.dropped", path=str(path.relative_to(artifacts.root)))
-        remove(path)
+    for pattern, name, counts in DEBRIS:
+        for keys in batches(_untouched(artifacts.root, pattern, now), AT_ONCE):
+            with ledger.read() as session:
+                kept = set(session.scalars(select(name).where(name.in_(keys), counts)))
+            for key in keys:
+                if key not in kept:
+                    log.info("storage.dropped", path=key)
+                    remove(artifacts.root / key)
 
 
-def strange_run_folders(session: Session, root: Path, now: datetime) -> list[Path]:
-    """Folders of runs that the ledger does not know: nobody will ever ask for them."""
-    known = set(session.scalars(select(Run.folder_key)))
-    return [folder for folder in root.glob("jobs/*/runs/*")
-            if folder.relative_to(root).as_posix() not in known and _is_old(folder, now)]
-
-
-def strange_files(session: Session, root: Path, now: datetime) -> list[Path]:
-    """Bytes of uploads without a row, or whose row says that they are gone: a kill came in between."""
-    known = set(session.scalars(select(StoredFile.storage_key).where(StoredFile.purged_at.is_(None))))
-    return [path for path in root.glob("files/*") if path.relative_to(root).as_posix() not in known and _is_old(path, now)]
+def _untouched(root: Path, pattern: str, now: datetime) -> Iterator[str]:
+    """The keys of what lies there and was not written to for a day."""
+    return (path.relative_to(root).as_posix() for path in root.glob(pattern) if _is_old(path, now))
 
 
 def _is_old(path: Path, now: datetime) -> bool:

@@ -7,7 +7,7 @@ garbage; it is left alone for an hour, which is more than anyone still takes who
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -17,17 +17,11 @@ from core.checkpoints.models import Checkpoint
 from core.jobs.models import Run
 
 LEFT_AFTER = timedelta(hours=1)
-AT_ONCE = 500
 PART = "/checkpoints/"
 
 
-def unnamed(session: Session, keys: Iterable[str], *, now: datetime) -> list[str]:
-    """Of the folders that a storage holds (keys), those that are garbage."""
-    found = sorted(set(keys))
-    return [key for at in range(0, len(found), AT_ONCE) for key in _unnamed(session, found[at : at + AT_ONCE], now)]
-
-
-def _unnamed(session: Session, keys: list[str], now: datetime) -> list[str]:
+def unnamed(session: Session, keys: Sequence[str], *, now: datetime) -> list[str]:
+    """Of the folders that a storage holds (keys, a few hundred at most), those that are garbage."""
     named = set(session.scalars(select(Checkpoint.folder_key).where(Checkpoint.folder_key.in_(keys))))
     runs = {key.partition(PART)[0] for key in keys}
     ended = set(session.scalars(select(Run.folder_key).where(

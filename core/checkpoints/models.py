@@ -24,7 +24,7 @@ class Checkpoint(Base):
     step: Mapped[int]
     kind: Mapped[str]
     """listed, final (shown to clients) or recovery (internal)."""
-    folder_key: Mapped[str]
+    folder_key: Mapped[str] = mapped_column(index=True)
     manifest_digest: Mapped[str]
     bytes: Mapped[int]
     position: Mapped[dict[str, Any]]

@@ -24,7 +24,7 @@ class StoredFile(Base):
     purpose: Mapped[str]
     bytes: Mapped[int]
     sha256: Mapped[str]
-    storage_key: Mapped[str]
+    storage_key: Mapped[str] = mapped_column(index=True)
     """Path under the storage root, made from the id alone."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]

@@ -106,7 +106,7 @@ class Run(Base):
     """By the database's clock."""
     renewals: Mapped[int] = mapped_column(default=0)
     """Grows with each renewal, so that a reaper sees a row that stands still without trusting clocks."""
-    folder_key: Mapped[str]
+    folder_key: Mapped[str] = mapped_column(index=True)
     """The run's folder under the storage root; holds the fence in its name."""
     from_step: Mapped[int] = mapped_column(default=0)
     last_step: Mapped[int] = mapped_column(default=0)

@@ -95,10 +95,16 @@ class Bucket:
         return digest.hexdigest()
 
     def iter_paths(self, folder: str) -> Iterator[str]:
-        try:
-            return iter(self._insist(lambda: list(self._store.iter_paths(folder))))
-        except NoSuchObject as error:
-            raise self._no_bucket(error) from error
+        """All objects below a folder in the order of their names, however many: a page is asked for when it is needed."""
+        token = None
+        while True:
+            try:
+                paths, token = self._insist(lambda token=token: self._store.list_page(folder, token))
+            except NoSuchObject as error:
+                raise self._no_bucket(error) from error
+            yield from paths
+            if token is None:
+                return
 
     def delete(self, path: str) -> None:
         """Remove an object; one that is not there is no fault."""

@@ -20,6 +20,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 from core.storage import manifest
@@ -165,7 +166,8 @@ class SharedArtifacts(Artifacts):
 
     def iter_checkpoints(self) -> Iterator[str]:
         yield from super().iter_checkpoints()
-        yield from {key[0] for path in self._bucket.iter_paths("jobs") if (key := CHECKPOINT.match(path))}
+        in_checkpoints = (key[0] for path in self._bucket.iter_paths("jobs") if (key := CHECKPOINT.match(path)))
+        yield from (key for key, _ in groupby(in_checkpoints))  # the files of a folder are listed one after the other
 
     def tidy(self) -> None:
         """Keep the copies within their budget, and drop what a process that is long gone left half done."""

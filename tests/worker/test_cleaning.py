@@ -16,11 +16,13 @@ from core.clock import system_clock
 from core.db.session import Ledger
 from core.files import service as files
 from core.files.models import StoredFile
+from core.jobs import claims
 from core.jobs.models import IdempotencyKey
 from core.storage.artifacts import INCOMING, Artifacts
 from core.workers import service as workers
 from core.workers.models import Worker
 from tests import factories
+from worker import cleaning
 from worker.cleaning import rounds_of
 from worker.rounds import Rounds
 
@@ -96,7 +98,10 @@ def test_a_purge_that_was_given_up_is_asked_for_again_however_old(sqlite_ledger:
         assert found[1].not_before <= NOW
 
 
-def test_old_debris_is_removed_and_nothing_else(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 500])
+def test_old_debris_is_removed_and_nothing_else(sqlite_ledger: Ledger, tmp_path: Path, at_once: int,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaning, "AT_ONCE", at_once)
     with sqlite_ledger.write() as session:
         known = factories.a_running_job(session).run.folder_key
         file, purged = factories.a_file(session), factories.a_file(session)
@@ -112,3 +117,18 @@ def test_old_debris_is_removed_and_nothing_else(sqlite_ledger: Ledger, tmp_path:
     clean(sqlite_ledger, tmp_path)
     assert [path.exists() for path in old] == [False] * 4
     assert all(path.exists() for path in kept + fresh)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 500])
+def test_folders_of_checkpoints_without_a_row_go_however_many(sqlite_ledger: Ledger, tmp_path: Path, at_once: int,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaning, "AT_ONCE", at_once)
+    with sqlite_ledger.write() as session:
+        claim = factories.a_running_job(session)
+        named = {factories.a_checkpoint(session, claim, step=step).folder_key for step in (2, 4, 6)}
+        claims.settle(session, claim.run.id, 1, "handed_back", now=factories.NOW)
+    nobodys = {f"{claim.run.folder_key}/checkpoints/step-{step}" for step in range(10, 17)}
+    for key in named | nobodys:
+        (tmp_path / key).mkdir(parents=True)
+    clean(sqlite_ledger, tmp_path, at=factories.later(7200))
+    assert set(Artifacts(tmp_path).iter_checkpoints()) == named

@@ -197,7 +197,7 @@ def test_what_a_run_uploads_that_lost_its_lease_is_named_by_no_row(sqlite_ledger
     assert f"{claim.run.fence:06d}-{claim.run.id}" in key
     assert {row.folder_key for row in checkpoints_of(place, claim)} == kept
     with sqlite_ledger.read() as session:
-        assert key in unnamed(session, place.artifacts.iter_checkpoints(), now=place.clock() + timedelta(hours=2))
+        assert key in unnamed(session, list(place.artifacts.iter_checkpoints()), now=place.clock() + timedelta(hours=2))
 
 
 def checkpoints_of(place: Place, claim: Claim) -> list[Checkpoint]:

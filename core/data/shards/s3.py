@@ -59,19 +59,24 @@ class S3Store:
         return found
 
     def iter_paths(self, folder: str) -> Iterator[str]:
-        prefix = f"{self._prefix}{folder}/" if folder else self._prefix
-        seen, more = 0, {}
+        seen, token = 0, None
         while True:
-            page = self._call(lambda s3, more=more: s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more))
-            for entry in page.get("Contents", ()):
-                seen += 1
-                if not entry["Key"].endswith("/"):
-                    yield entry["Key"].removeprefix(self._prefix)
+            paths, token = self.list_page(folder, token)
+            yield from paths
+            seen += len(paths)
             if seen > MOST_LISTED:
                 raise Unusable(f"more than {MOST_LISTED:,} files lie below it; name a smaller folder")
-            if not page.get("IsTruncated"):
+            if token is None:
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def list_page(self, folder: str, token: str | None = None) -> tuple[list[str], str | None]:
+        """Up to 1,000 of the files below a folder, in the order of their names, and what the next page is asked by, if any."""
+        prefix = f"{self._prefix}{folder}/" if folder else self._prefix
+        more = {"ContinuationToken": token} if token else {}
+        page = self._call(lambda s3: s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more))
+        keys = (entry["Key"] for entry in page.get("Contents", ()))
+        paths = [key.removeprefix(self._prefix) for key in keys if not key.endswith("/")]
+        return paths, page["NextContinuationToken"] if page.get("IsTruncated") else None
 
     def call(self, call: Callable[[Any, At], Awaitable[Any]]) -> Any:
         """Make one call of the client's; its second argument names an object by its path in the place."""

@@ -104,7 +104,7 @@ def test_a_store_that_does_not_answer_is_away_and_says_nothing_of_what_it_holds(
 def test_a_bucket_that_is_not_there_is_told_and_no_secret_is(store: remote.Bucket) -> None:
     place = Place("p", "s3://no-such-bucket", store.place().options)
     bucket = Bucket(place, sleep=lambda _: None)
-    for ask in (lambda: bucket.put("a", b"1"), lambda: bucket.iter_paths("a"), lambda: bucket.delete("a")):
+    for ask in (lambda: bucket.put("a", b"1"), lambda: next(bucket.iter_paths("a")), lambda: bucket.delete("a")):
         with pytest.raises(StorageAway, match="there is no bucket") as caught:
             ask()
         assert remote.SECRET not in str(caught.value)
