@@ -169,12 +169,12 @@ class Scribe:
     def _verified_key(self, saved: Saved) -> str | None:
         """See that a checkpoint's files are what its manifest says; give its key in the storage.
 
-        None for a recovery point that the child has removed for newer ones meanwhile: while the ledger is away, it keeps the
-        last few alone."""
+        None for a recovery point that the child has removed for newer ones meanwhile, perhaps between two of the reads: while
+        the ledger is away, it keeps the last few alone."""
         folder = Path(saved.folder)
         try:
             self._artifacts.confirm(folder, saved.manifest_digest)
-        except FolderDamaged:
+        except (FolderDamaged, OSError):
             if saved.checkpoint == "recovery" and not folder.exists():
                 return None
             raise

@@ -41,8 +41,9 @@ def a_run(ledger: Ledger) -> Claim:
         return factories.a_running_job(session)
 
 
-def a_scribe(ledger, folder: Path, claim: Claim, rung: list[str] | None = None) -> Scribe:
-    return Scribe(ledger, Artifacts(folder), job_id=claim.job.id, run_id=claim.run.id, fence=claim.run.fence,
+def a_scribe(ledger, folder: Path, claim: Claim, rung: list[str] | None = None, *,
+             artifacts: type[Artifacts] = Artifacts) -> Scribe:
+    return Scribe(ledger, artifacts(folder), job_id=claim.job.id, run_id=claim.run.id, fence=claim.run.fence,
                   ring=(rung if rung is not None else []).append, clock=system_clock)
 
 
@@ -174,6 +175,27 @@ def test_recovery_points_that_went_for_newer_ones_while_the_ledger_was_away_cost
     assert scribe.fault is None
     with sqlite_ledger.read() as session:
         assert [c.step for c in checkpoints.restorable(session, claim.job.id)] == [4, 3]
+
+
+class TakenWhileRead(Artifacts):
+    """A child renames the folder between two reads of it."""
+
+    def confirm(self, folder: Path, digest: str) -> None:
+        told = manifest.read(folder)
+        folder.rename(f"{folder}.removed")
+        (folder / told.files[0].name).stat()
+
+
+@pytest.mark.parametrize(("kind", "fault"), [("recovery", type(None)), ("listed", FileNotFoundError)])
+def test_a_folder_that_goes_while_it_is_read_costs_nothing_unless_it_was_to_stay(
+        sqlite_ledger: Ledger, tmp_path: Path, kind: str, fault: type) -> None:
+    claim = a_run(sqlite_ledger)
+    scribe = a_scribe(sqlite_ledger, tmp_path, claim, artifacts=TakenWhileRead)
+    scribe.note(a_saved(tmp_path, claim, 3, kind))
+    scribe.close()
+    assert type(scribe.fault) is fault
+    with sqlite_ledger.read() as session:
+        assert checkpoints.restorable(session, claim.job.id) == []
 
 
 def test_a_checkpoint_whose_commit_was_not_answered_has_one_row_and_is_told_once(sqlite_ledger: Ledger, tmp_path: Path) -> None:
