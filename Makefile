@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 # A further index for torch alone, such as that of CPU builds; empty: whatever pip is configured to use.
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,8 +45,8 @@ serve: install ## Run the server in the foreground until Ctrl-C (PORT=, HOST=)
 demo: install ## Fine-tune a real small model end to end, and watch it
 	@$(BIN)/headrace demo
 
-test: install ## Run all tests (PYTEST_ARGS= for some of them)
-	@$(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS)
+test: install ## Run all tests (PYTEST_ARGS= for some of them, TEST_PROCESSES=0 for one after the other)
+	@$(BIN)/python -m pytest -p no:cacheprovider -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
 
 check: install ## Lint, types and import contracts
 	@$(BIN)/ruff check .

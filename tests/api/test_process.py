@@ -27,7 +27,7 @@ from core.signals import server as redis_server
 from core.signals.bell import Bell
 from tests.factories import a_job
 
-STOP_SECONDS = 2.0
+STOP_SECONDS = 4.0
 
 
 def environment(home: Path, **told: str) -> dict[str, str]:
