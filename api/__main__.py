@@ -18,6 +18,7 @@ from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.errors import ConfigurationError
 from core.logs import configure_logs
+from core.process_heap import share_heap
 from core.settings import Settings, read_settings
 from core.signals.bell import Bell
 from core.signals.client import build_hint_client
@@ -26,6 +27,7 @@ from core.storage.opening import open_artifacts
 
 
 def main() -> int:
+    share_heap()
     try:
         settings = read_settings()
         ledger = open_ledger(settings)

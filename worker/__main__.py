@@ -14,6 +14,7 @@ from core.db.migrate import require_current
 from core.db.session import Ledger
 from core.errors import ConfigurationError
 from core.logs import configure_logs, get_log
+from core.process_heap import share_heap
 from core.process_signals import hear
 from core.quotas.limits import Rules
 from core.scheduling.policy import Policy
@@ -34,6 +35,7 @@ EXIT_CONFIGURATION = 2
 def main(arguments: list[str] | None = None, *, child: Sequence[str] = CHILD) -> int:
     """Work as the arguments say; `child` starts a training process when the path of its spec is put behind it."""
     asked = _parse(arguments)
+    share_heap()
     try:
         settings = read_settings()
         if not settings.database_url and not settings.home.is_dir():
