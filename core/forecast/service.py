@@ -16,7 +16,7 @@ from core.devices.models import Device
 from core.forecast.durations import Speed, by_itself, by_speed
 from core.forecast.play import Host, Running, Waiting, play
 from core.forecast.speeds import Speeds, read_speeds
-from core.jobs.estimate import seconds_left
+from core.jobs.estimate import FORESEEN_SECONDS, seconds_left
 from core.jobs.models import Job, Run
 from core.quotas.limits import Rules, period_at
 from core.quotas.standing import read_standing
@@ -52,7 +52,8 @@ def foresee(session: Session, queue: Sequence[Job], hosts: Sequence[Host], *, ru
 
     starts = play(hosts, running(session, speeds, now=now), [waiting_of(job, now) for job in queue], durations=durations,
                   standing=read_standing(session, rules=rules, now=now), period_seconds=(period.ends_at - now).total_seconds())
-    told = {job_id: Foreseen(now + timedelta(seconds=start.seconds), start.duration) for job_id, start in starts.items()}
+    told = {job_id: Foreseen(now + timedelta(seconds=start.seconds), start.duration) for job_id, start in starts.items()
+            if start.seconds <= FORESEEN_SECONDS}
     kind = next(iter(kinds)) if len(kinds) == 1 else None
     return {job.id: told.get(job.id) or Foreseen(None, seconds_of(job, speeds, kind) if kind else None) for job in queue}
 
@@ -83,10 +84,11 @@ def running(session: Session, speeds: Speeds, *, now: datetime) -> list[Running]
 
 
 def seconds_of(job: Job, speeds: Speeds, kind: str) -> float | None:
-    """How long a job that waits would hold devices of a kind."""
+    """How long a job that waits would hold devices of a kind; None where nobody can tell."""
     speed = speeds.of(model_of(job), kind, job.devices)
     own = by_itself(seconds_left(job), speed)
-    return own if own is not None else by_speed(job.resolved, speed)
+    seconds = own if own is not None else by_speed(job.resolved, speed)
+    return seconds if seconds is not None and seconds <= FORESEEN_SECONDS else None
 
 
 def waiting_of(job: Job, now: datetime) -> Waiting:

@@ -22,6 +22,8 @@ WEIGHT = 0.1
 LEAST_PACED_SECONDS = 2.0
 """A run of fewer seconds tells nothing of what comes between its steps."""
 MOST_STRETCH = 20.0
+FORESEEN_SECONDS = 100 * 365 * 24 * 3600.0
+"""What would take longer nobody can tell: a forecast beyond a century is none, and calendars end."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def seconds_left(job: Job) -> float | None:
 
 def _left(job: Job, rates: Rates, pace: Pace | None) -> float | None:
     eta = rates.eta_seconds(job.total_steps - job.step) if job.total_steps is not None else None
-    return eta * pace.stretch if eta is not None and pace is not None else eta
+    left = eta * pace.stretch if eta is not None and pace is not None else eta
+    return left if left is not None and left <= FORESEEN_SECONDS else None
 
 
 def _paced(job: Job, rows: Sequence[dict[str, Any]], *, now: datetime) -> Pace:

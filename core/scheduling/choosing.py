@@ -97,7 +97,7 @@ def _may_pass(job: Waiting, kept: _Kept, now: datetime, policy: Policy) -> bool:
     if now >= holds_from:
         return False
     if kept.starts_at is not None and job.expected_seconds is not None:
-        return now + timedelta(seconds=job.expected_seconds) <= kept.starts_at
+        return job.expected_seconds <= (kept.starts_at - now).total_seconds()
     is_far = kept.starts_at is None or kept.starts_at - now > wait
     return is_far and now < (kept.job.blocked_at or now) + wait
 

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from pydantic_core import PydanticCustomError
 
 SPEC_VERSION = 1
+MOST_RUN_SECONDS = 10 * 365 * 24 * 3600
+"""Ten years: a later end is no limit, and a calendar has one."""
 
 Auto = Literal["auto"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
@@ -102,7 +104,7 @@ class TrainingOptions(Frozen):
     checkpoint_every_steps: Annotated[int, Field(ge=1, strict=True)] | None = None
     keep_checkpoints: Literal["all"] | KeptCheckpoints = KeptCheckpoints(last=10, best=True)
     """What stays of them; the last step's, pinned ones and those in use stay besides."""
-    max_run_seconds: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_run_seconds: Annotated[int, Field(ge=1, le=MOST_RUN_SECONDS, strict=True)] | None = None
     devices: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """GPUs of one host that train the job together; the rows of each step are shared among them."""
     loader_processes: Auto | Annotated[int, Field(ge=1, le=8, strict=True)] = "auto"

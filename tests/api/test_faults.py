@@ -33,7 +33,10 @@ def test_a_bad_schedule_is_told_by_its_entry_and_value(schedule: list[Any], mess
     ({"keep_checkpoints": {}}, "options.keep_checkpoints",
      "'keep_checkpoints' names none to keep; give 'last', 'best' or 'every', or \"all\""),
     ({"keep_checkpoints": "some"}, "options.keep_checkpoints",
-     "'options.keep_checkpoints' is 'some'; expected 'all' or an object; correct it and send the request again")])
+     "'options.keep_checkpoints' is 'some'; expected 'all' or an object; correct it and send the request again"),
+    ({"max_run_seconds": 10**12}, "options.max_run_seconds",
+     "'options.max_run_seconds' is 1000000000000; expected a number of at most 315360000; correct it and send the request "
+     "again")])
 def test_what_an_object_says_of_its_own_fields_is_told_alone(options: dict[str, Any], param: str, message: str) -> None:
     told = told_of({"model": "tiny", "training_file": "file-x", "options": options})
     assert (told.message, told.param) == (message, param)

@@ -70,3 +70,9 @@ def test_the_pace_of_a_new_run_begins_with_its_first_step():
 
 def test_a_job_without_a_step_has_no_time_left_to_tell():
     assert seconds_left(a_run()) is None
+
+
+def test_an_end_beyond_all_calendars_is_told_by_nobody():
+    job = trained(a_run(), range(1, 3), busy=1e12)
+    assert seconds_left(job) is None
+    assert (job.progress or {})["estimated_finish"] is None

@@ -135,3 +135,16 @@ def test_a_measured_speed_foretells_jobs_that_never_ran(ledger: Ledger):
     assert first.seconds is not None
     assert 10 < first.seconds < 16, "twelve steps of a second, and the load"
     assert second.start_at == first.finish_at
+
+
+def test_a_start_beyond_all_calendars_is_told_by_nobody(ledger: Ledger):
+    with ledger.write() as session:
+        (device,) = a_worker(session, seen_at=later(5))
+        for row_bytes in (50.0, 5e9, 5e9, 5e9, 5e9):  # of which the first is measured, and the others take 38 years each
+            job = a_queued_job(session)
+            job.resolved = {**(job.resolved or {}), "row_bytes": row_bytes}
+        claim = running(session, device)
+        half_done(session, claim)
+        claims.settle(session, claim.run.id, claim.run.fence, "cancelled", now=later(7))
+        told = [entry.foreseen for entry in looked(session, now=later(7)).entries]
+    assert [each.start_at is not None for each in told] == [True, True, True, False]

@@ -41,6 +41,7 @@ def test_a_small_job_passes_when_it_is_done_before_the_big_one_can_start():
     big = waits("big", devices=2, blocked=0, held="h", promised=100)
     assert started(big, waits("short", takes=99), of=until(100)) == "short"
     assert started(big, waits("long", takes=101), of=until(100)) is None
+    assert started(big, waits("endless", takes=1e12), of=until(100)) is None
 
 
 def test_a_small_job_of_unknown_length_passes_for_a_bounded_time_where_the_start_is_not_near():
