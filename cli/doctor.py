@@ -100,7 +100,7 @@ def clock_finding(apart_seconds: float) -> Finding:
 def _workers(settings: Settings) -> Finding:
     """Who renews its row; a server that is not running has nobody, which is no fault."""
     with _opened(settings) as ledger, ledger.read() as session:
-        alive = workers.alive(session, 2 * settings.lease_seconds)
+        alive = workers.alive(session)
     told = {queue: sum(worker.queue == queue for worker in alive) for queue in ("train", "upkeep")}
     missing = [queue for queue, count in told.items() if not count]
     if missing:

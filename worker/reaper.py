@@ -132,6 +132,6 @@ class Reaper(RoleThread):
             is_lacking = has_unnoted(session)
         if is_lacking:
             self._foretold_at = now
-            sharing = Sharing(self._policy, self._rules, self._lease_seconds)
+            sharing = Sharing(self._policy, self._rules)
             with self._ledger.write() as session:
                 note_starts(session, sharing=sharing, now=self._clock())

@@ -42,7 +42,7 @@ def estimate(
     made = None if estimates.is_indexing(versions) else estimates.plan_of(
         drafted, versions, artifacts=parts.artifacts, measure=partial(_lengths, parts, tenant))
     with parts.ledger.read() as session:
-        made_of = estimates.estimate(session, drafted, versions, made, lease_seconds=parts.settings.lease_seconds)
+        made_of = estimates.estimate(session, drafted, versions, made)
         return EstimateObject.of(made_of)
 
 

@@ -16,5 +16,5 @@ router = APIRouter(prefix="/workers", tags=["sharing"])
 def list_all(viewer: ViewerDep, parts: PartsDep) -> ListObject[WorkerObject]:
     """List the workers with their devices. Jobs of other projects are not named. There are no pages."""
     with parts.ledger.read() as session:
-        found = seen_workers(session, alive_seconds=parts.settings.lease_seconds, now=parts.clock())
+        found = seen_workers(session, now=parts.clock())
     return list_of([WorkerObject.of(each, viewer.may_see) for each in found])

@@ -40,7 +40,7 @@ class WorkerObject(Entry):
     """train or upkeep."""
     version: str
     health: Literal["alive", "silent"]
-    """silent: it renewed its row for longer than a lease ago; its runs end when their leases lapse."""
+    """silent: it did not renew its row for a minute and a half; its runs end when their leases lapse."""
     started_at: int
     seen_at: int
     job_id: str | None

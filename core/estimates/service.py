@@ -123,8 +123,7 @@ def plan_of(drafted: Drafted, versions: dict[str, DatasetVersion], *, artifacts:
     return Plan(resolved, tokens_of(drawn, lengths, overlong=options_of(job).overlong, max_length=resolved["max_length"]))
 
 
-def estimate(session: Session, drafted: Drafted, versions: dict[str, DatasetVersion], made: Plan | None, *,
-             lease_seconds: float) -> Estimate:
+def estimate(session: Session, drafted: Drafted, versions: dict[str, DatasetVersion], made: Plan | None) -> Estimate:
     """Put it together; without a plan, what depends on the data is bounded or left open."""
     load = _load(drafted, versions, made)
     notes = () if made else (INDEXING,)
@@ -132,7 +131,7 @@ def estimate(session: Session, drafted: Drafted, versions: dict[str, DatasetVers
         return Estimate(drafted, None, made, (), None, (*notes, NO_SIZES))
     speeds = read_speeds(session, model=drafted.base.name)
     speed_on = partial(speeds.of, drafted.base.name, devices=load.devices)
-    places = _places(session, load, made, speed_on, lease_seconds=lease_seconds)
+    places = _places(session, load, made, speed_on)
     at = next((where.fit.planned for where in places if where.fit.reason is None), None)
     more = () if at else (NOWHERE if places else NO_WORKER,)
     return Estimate(drafted, load, made, places, at or _assumed(load), (*notes, *more))
@@ -157,16 +156,16 @@ def _load(drafted: Drafted, versions: dict[str, DatasetVersion], made: Plan | No
     return load_of(drafted.spec, shape, batch_size=batch_size, longest_tokens=max(1, longest))
 
 
-def _places(session: Session, load: Load, made: Plan | None, speed_on: Callable[[str], Speed | None], *,
-            lease_seconds: float) -> tuple[Where, ...]:
-    fits = [fit_on(load, group) for group in groups_of(_known_devices(session, lease_seconds))]
+def _places(session: Session, load: Load, made: Plan | None, speed_on: Callable[[str], Speed | None]
+            ) -> tuple[Where, ...]:
+    fits = [fit_on(load, group) for group in groups_of(_known_devices(session))]
     return tuple(Where(fit, speed, _seconds(made, speed)) for fit in fits
                  for speed in [speed_on(fit.group.name)])
 
 
-def _known_devices(session: Session, lease_seconds: float) -> Sequence[Device]:
+def _known_devices(session: Session) -> Sequence[Device]:
     """Devices of the hosts on which a train worker is alive."""
-    hosts = {worker.host for worker in workers.alive(session, lease_seconds) if worker.queue == "train"}
+    hosts = {worker.host for worker in workers.alive(session) if worker.queue == "train"}
     query = select(Device).where(Device.host.in_(hosts)).order_by(Device.host, Device.kind.desc(), Device.ordinal)
     return list(session.scalars(query))
 

@@ -58,10 +58,10 @@ def foresee(session: Session, queue: Sequence[Job], hosts: Sequence[Host], *, ru
     return {job.id: told.get(job.id) or Foreseen(None, seconds_of(job, speeds, kind) if kind else None) for job in queue}
 
 
-def hosts_of(session: Session, *, alive_seconds: float, now: datetime) -> list[Host]:
+def hosts_of(session: Session, *, now: datetime) -> list[Host]:
     """Hosts with a train worker that is alive, and what they compute on."""
     counts: dict[str, int] = {}
-    for worker in workers.alive(session, alive_seconds, now=now):
+    for worker in workers.alive(session, now=now):
         if worker.queue == "train":
             counts[worker.host] = counts.get(worker.host, 0) + 1
     devices: dict[str, list[Device]] = {}

@@ -32,7 +32,7 @@ def note_starts(session: Session, *, sharing: Sharing, now: datetime) -> int:
     lacking = set(session.scalars(select(Job.id).where(Job.state == "queued", ~IS_NOTED)))
     if not lacking:
         return 0
-    hosts = hosts_of(session, alive_seconds=sharing.alive_seconds, now=now)
+    hosts = hosts_of(session, now=now)
     turns = in_turn(session, policy=sharing.policy, now=now)
     foreseen = foresee(session, played(session, turns, MOST_JOBS), hosts, rules=sharing.rules, now=now)
     for job_id in lacking:

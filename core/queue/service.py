@@ -55,15 +55,14 @@ class Queue:
 
 @dataclass(frozen=True)
 class Sharing:
-    """By which settings devices are shared, and since when a worker counts as away."""
+    """By which settings devices are shared."""
 
     policy: Policy
     rules: Rules
-    alive_seconds: float
 
     @classmethod
     def of(cls, settings: Settings) -> Sharing:
-        return cls(Policy.of(settings), Rules.of(settings), settings.lease_seconds)
+        return cls(Policy.of(settings), Rules.of(settings))
 
 
 def look(session: Session, *, project_id: str | None, sharing: Sharing, now: datetime, after: str | None = None,
@@ -71,7 +70,7 @@ def look(session: Session, *, project_id: str | None, sharing: Sharing, now: dat
     """Look at the whole queue; give a page of the jobs of one project, or of all where none is told.
 
     Raises NotFound for an `after` that does not wait."""
-    hosts = hosts_of(session, alive_seconds=sharing.alive_seconds, now=now)
+    hosts = hosts_of(session, now=now)
     turns = in_turn(session, policy=sharing.policy, now=now)
     validating = _validating(session)
     asked: list[tuple[str, int | None]] = [(turn.job_id, turn.place) for turn in turns

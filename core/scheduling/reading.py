@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, String, and_, bindparam, or_, select, text
@@ -25,13 +25,12 @@ from core.scheduling.cluster import Cluster, Host, Need, Running, Slot
 from core.scheduling.order import Share, Waiting, own_order, with_held
 from core.scheduling.policy import Policy
 from core.workers.models import Worker
+from core.workers.service import is_alive
 
 PAGE = 16
 """Jobs of one project that are read together."""
 ELSEWHERE = "elsewhere"
 """Holds a device that the asking worker does not have at hand."""
-ALIVE_SECONDS = 90.0
-"""A host counts while one of its train workers was seen so lately."""
 
 
 def _ids(name: str) -> Any:
@@ -225,8 +224,7 @@ def _from_row(row: Any) -> Waiting:
 def _idle_workers(session: Session, now: datetime) -> dict[str, int]:
     """How many living train workers of each host supervise no run."""
     holding = set(session.scalars(select(Run.worker_id).where(Run.state == "holding")))
-    query = select(Worker.host, Worker.id).where(Worker.queue == "train", Worker.stopped_at.is_(None),
-                                                 Worker.seen_at >= now - timedelta(seconds=ALIVE_SECONDS))
+    query = select(Worker.host, Worker.id).where(Worker.queue == "train", is_alive(now))
     idle: dict[str, int] = {}
     for host, worker_id in session.execute(query):
         idle[host] = idle.get(host, 0) + (worker_id not in holding)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core.devices.models import Device
 from core.jobs.models import Job, Run
 from core.workers.models import Worker
+from core.workers.service import ALIVE_SECONDS
 
 SILENT_SECONDS = 3600.0
 """A worker that was silent for longer is not told of any more."""
@@ -28,14 +29,14 @@ class SeenDevice:
 class SeenWorker:
     worker: Worker
     is_alive: bool
-    """It renewed its row within a lease."""
+    """It renewed its row lately."""
     job_id: str | None
     project_id: str | None
     """Of the job that it supervises."""
     devices: Sequence[SeenDevice]
 
 
-def seen_workers(session: Session, *, alive_seconds: float, now: datetime) -> list[SeenWorker]:
+def seen_workers(session: Session, *, now: datetime) -> list[SeenWorker]:
     """Workers that have not stopped, by host and age."""
     query = select(Worker).where(Worker.stopped_at.is_(None), Worker.seen_at >= now - timedelta(seconds=SILENT_SECONDS))
     runs = session.execute(select(Run.id, Run.worker_id, Job.id, Job.project_id).join(Job, Job.run_id == Run.id)
@@ -45,7 +46,7 @@ def seen_workers(session: Session, *, alive_seconds: float, now: datetime) -> li
     devices: dict[str, list[SeenDevice]] = {}
     for device in session.scalars(select(Device).order_by(Device.kind, Device.ordinal)):
         devices.setdefault(device.host, []).append(SeenDevice(device, *by_run.get(device.run_id or "", (None, None))))
-    since = now - timedelta(seconds=alive_seconds)
+    since = now - timedelta(seconds=ALIVE_SECONDS)
     return [SeenWorker(worker, worker.seen_at >= since, *by_worker.get(worker.id, (None, None)),
                        devices.get(worker.host, []) if worker.queue == "train" else [])
             for worker in session.scalars(query.order_by(Worker.host, Worker.started_at, Worker.id))]

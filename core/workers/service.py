@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.db.session import database_now
 from core.db.upsert import upsert
 from core.errors import LeaseLost
 from core.workers.models import RoleLease, Worker
+
+ALIVE_SECONDS = 90.0
+"""A worker that renewed its row so lately is alive, for everyone who asks; it does so every half minute at least."""
 
 
 def announce(session: Session, *, worker_id: str, host: str, pid: int, queue: str, version: str,
@@ -35,10 +38,14 @@ def stop(session: Session, worker_id: str, *, now: datetime | None = None) -> No
     session.execute(query.values(stopped_at=now or database_now(session)))
 
 
-def alive(session: Session, within_seconds: float, *, now: datetime | None = None) -> list[Worker]:
-    """Workers that were seen lately and have not stopped, oldest first."""
-    since = (now or database_now(session)) - timedelta(seconds=within_seconds)
-    query = select(Worker).where(Worker.stopped_at.is_(None), Worker.seen_at >= since)
+def is_alive(now: datetime) -> ColumnElement[bool]:
+    """That a worker was seen lately and has not stopped."""
+    return and_(Worker.stopped_at.is_(None), Worker.seen_at >= now - timedelta(seconds=ALIVE_SECONDS))
+
+
+def alive(session: Session, *, now: datetime | None = None) -> list[Worker]:
+    """Workers that are alive, oldest first."""
+    query = select(Worker).where(is_alive(now or database_now(session)))
     return list(session.scalars(query.order_by(Worker.started_at, Worker.id)))
 
 

@@ -37,7 +37,7 @@ def test_workers_that_are_alive_are_counted_and_missing_ones_told(tmp_path: Path
     ledger = Ledger(settings.sql_url, pool_size=1)
     with ledger.write() as session:
         for queue in ("train", "train", "upkeep"):
-            workers.announce(session, worker_id=f"wrk_{queue}_{len(workers.alive(session, 60))}", host="h", pid=1, queue=queue,
+            workers.announce(session, worker_id=f"wrk_{queue}_{len(workers.alive(session))}", host="h", pid=1, queue=queue,
                              version="1")
     ledger.close()
     assert found(settings)["workers"] == ("ok", "2 train, 1 upkeep alive")

@@ -47,7 +47,7 @@ def test_a_worker_lives_without_redis_and_ends_in_order_at_a_signal(home: Path, 
 
     def alive() -> list[str]:
         with ledger.read() as session:
-            return [worker.queue for worker in workers.alive(session, 30)]
+            return [worker.queue for worker in workers.alive(session)]
 
     with a_worker(queue, home) as worker:
         until = time.monotonic() + 30

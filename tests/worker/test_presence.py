@@ -19,9 +19,9 @@ def row(ledger: Ledger, who: Identity) -> Worker:
 def test_a_worker_is_alive_from_its_start_to_its_orderly_end(ledger: Ledger) -> None:
     who = Identity.fresh("train")
     with Presence(ledger, who, lease_seconds=30, stop=threading.Event()), ledger.read() as session:
-        assert [w.id for w in workers.alive(session, 30)] == [who.worker_id]
+        assert [w.id for w in workers.alive(session)] == [who.worker_id]
     with ledger.read() as session:
-        assert workers.alive(session, 30) == []
+        assert workers.alive(session) == []
     assert row(ledger, who).stopped_at is not None
 
 

@@ -111,7 +111,7 @@ def test_what_a_round_wrote_is_lost_when_it_raises_and_the_others_are_done(ledge
     assert rounds.look() == ["sound"]
     assert done == ["sound"]
     with ledger.read() as session:
-        assert workers.alive(session, 60) == []
+        assert workers.alive(session) == []
 
 
 def test_what_is_left_to_do_is_done_after_the_commit(ledger: Ledger) -> None:
@@ -122,7 +122,7 @@ def test_what_is_left_to_do_is_done_after_the_commit(ledger: Ledger) -> None:
 
         def after() -> None:
             with ledger.read() as reading:
-                seen.append(any(worker.id == "wrk_2" for worker in workers.alive(reading, 60)))
+                seen.append(any(worker.id == "wrk_2" for worker in workers.alive(reading)))
         return after
 
     Rounds(ledger, [Round("announce", 1.0, work)], holder="me", lease_seconds=30.0).look()

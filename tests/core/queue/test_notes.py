@@ -12,7 +12,7 @@ from core.scheduling.policy import DEFAULT
 from tests.core.queue.test_service import a_worker, half_done, running
 from tests.factories import NOW, a_claim, a_queued_job, later
 
-SHARING = Sharing(DEFAULT, NO_RULES, 30)
+SHARING = Sharing(DEFAULT, NO_RULES)
 
 
 def test_each_waiting_job_is_foretold_once(ledger: Ledger):

@@ -11,6 +11,7 @@ from core.jobs.models import Job
 from core.queue.service import Queue, Sharing, look
 from core.quotas.limits import NO_RULES, Limits, Rules
 from core.scheduling.policy import DEFAULT
+from core.scheduling.reading import read_cluster
 from core.workers import service as workers
 from tests.factories import NOW, a_claim, a_job, a_project, a_queued_job, later, report_steps
 
@@ -25,7 +26,7 @@ def a_worker(session: Session, host: str = "host", *, devices_of: int = 1, seen_
 
 
 def looked(session: Session, project_id: str | None = None, *, rules: Rules = NO_RULES, now=NOW) -> Queue:
-    return look(session, project_id=project_id, sharing=Sharing(DEFAULT, rules, 30), now=now)
+    return look(session, project_id=project_id, sharing=Sharing(DEFAULT, rules), now=now)
 
 
 def reasons(queue: Queue) -> dict[str, tuple[int | None, str]]:
@@ -42,8 +43,17 @@ def test_jobs_without_a_worker_wait_for_one(ledger: Ledger):
     with ledger.write() as session:
         job = a_queued_job(session)
         assert reasons(looked(session)) == {job.id: (1, "no_worker")}
-        a_worker(session, seen_at=later(-60))
+        a_worker(session, seen_at=later(-91))
         assert reasons(looked(session)) == {job.id: (1, "no_worker")}
+
+
+def test_the_queue_and_the_scheduler_agree_on_who_is_alive(ledger: Ledger):
+    with ledger.write() as session:
+        job = a_queued_job(session)
+        a_worker(session, seen_at=later(-60))
+        for now, code, hosts in ((NOW, "next", ["host"]), (later(31), "no_worker", [])):
+            assert reasons(looked(session, now=now)) == {job.id: (1, code)}
+            assert list(read_cluster(session, {}, now=now).hosts) == hosts
 
 
 def test_places_count_the_jobs_of_others_who_stay_unnamed(ledger: Ledger):

@@ -10,12 +10,12 @@ from tests.factories import NOW, a_claim, a_queued_job, later
 def test_workers_are_alive_or_silent_and_tell_what_they_hold(ledger: Ledger):
     with ledger.write() as session:
         first, _ = a_worker(session, devices_of=2)
-        workers.announce(session, worker_id="wrk_up", host="host", pid=2, queue="upkeep", version="1", now=later(-90))
+        workers.announce(session, worker_id="wrk_up", host="host", pid=2, queue="upkeep", version="1", now=later(-91))
         workers.announce(session, worker_id="wrk_old", host="host", pid=3, queue="train", version="1", now=NOW)
         workers.stop(session, "wrk_old", now=NOW)
         job = a_queued_job(session)
         a_claim(session, worker_id="wrk_host", devices=(first,))
-        told = {seen.worker.id: seen for seen in seen_workers(session, alive_seconds=30, now=NOW)}
+        told = {seen.worker.id: seen for seen in seen_workers(session, now=NOW)}
     assert set(told) == {"wrk_host", "wrk_up"}
     assert (told["wrk_host"].is_alive, told["wrk_host"].job_id) == (True, job.id)
     assert [(seen.device.ordinal, seen.job_id) for seen in told["wrk_host"].devices] == [(0, job.id), (1, None)]
