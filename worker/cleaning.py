@@ -30,6 +30,7 @@ from core.projects.usage import forget_use
 from core.storage.artifacts import Artifacts, remove
 from core.webhooks import outbox as webhooks
 from core.workers import service as workers
+from core.workers.equipment import forget_unfound
 from worker.rounds import After, Round
 
 log = get_log(__name__)
@@ -69,6 +70,7 @@ def _expire(session: Session, now: datetime) -> None:
 def _forget(session: Session, now: datetime) -> None:
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEY_LIFE))
     workers.forget_stopped(session, before=now - OLD_ROWS)
+    forget_unfound(session, now=now)
     chores.retry_failed(session, PURGES, now=now)  # before they would be forgotten
     chores.forget_ended(session, before=now - OLD_ROWS)
     forget_speeds(session, now=now)

@@ -22,6 +22,7 @@ from core.logs import get_log
 from core.quotas.limits import Rules
 from core.scheduling.policy import Policy
 from core.settings import Settings
+from core.workers.equipment import note_found
 from worker.app import WakeUps
 from worker.away import insist, is_away
 from worker.presence import Identity, Presence
@@ -40,17 +41,17 @@ def serve_train(place: Place, heard: threading.Event) -> None:
         Presence(place.ledger, who, lease_seconds=place.settings.lease_seconds, stop=place.stop),
         WakeUps(place.settings.bell_url, "train", heard=heard, node=who.worker_id),
     ):
-        insist(lambda: announce_devices(place.ledger, who.host, found), until=place.stop)
+        insist(lambda: announce_devices(place.ledger, who, found), until=place.stop)
         while not place.stop.is_set():
             if not run_one(place, who, found):
                 heard.wait(LOOK_SECONDS)
                 heard.clear()
 
 
-def announce_devices(ledger: Ledger, host: str, found: list[FoundDevice]) -> None:
+def announce_devices(ledger: Ledger, who: Identity, found: list[FoundDevice]) -> None:
     with ledger.write() as session:
-        devices.announce(session, host, found)
-    log.info("devices.announced", host=host, devices=[f"{d.kind}:{d.ordinal} {d.name}" for d in found])
+        note_found(session, who.worker_id, who.host, found)
+    log.info("devices.announced", host=who.host, devices=[f"{d.kind}:{d.ordinal} {d.name}" for d in found])
 
 
 def run_one(place: Place, who: Identity, found: list[FoundDevice]) -> bool:
@@ -85,6 +86,6 @@ def claim_next(ledger: Ledger, settings: Settings, who: Identity, found: list[Fo
 
 
 def mine(free: list[Device], found: list[FoundDevice]) -> list[Device]:
-    """The free devices among those that this process found; a host's row may tell of one that is there no more."""
+    """The free devices among those that this process found; other workers of the host may see others."""
     known = {(device.kind, device.ordinal) for device in found}
     return [device for device in free if (device.kind, device.ordinal) in known]

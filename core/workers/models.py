@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -23,6 +24,8 @@ class Worker(Base):
     seen_at: Mapped[datetime]
     """Renewed every few seconds, by the database's clock."""
     stopped_at: Mapped[datetime | None]
+    devices: Mapped[list[Any] | None]
+    """Devices that it found on its host, as `cuda:0`; None until it has looked, and of upkeep."""
 
 
 class RoleLease(Base):

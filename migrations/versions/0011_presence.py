@@ -1,4 +1,4 @@
-"""Stored limits on a run's seconds that no calendar holds become the longest that may be asked for."""
+"""What each worker found on its host; and stored limits on a run's seconds that no calendar holds become the longest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ MOST_RUN_SECONDS = 10 * 365 * 24 * 3600
 
 
 def upgrade() -> None:
+    op.add_column("workers", sa.Column("devices", sa.JSON(), nullable=True))
     bound_run_seconds(op.get_bind())
 
 
 def downgrade() -> None:
-    pass
+    op.drop_column("workers", "devices")
 
 
 def bound_run_seconds(connection: sa.Connection) -> None:

@@ -14,6 +14,7 @@ from core.chores.kinds import PURGE_DATASET, PURGE_FILE
 from core.chores.models import Chore
 from core.clock import system_clock
 from core.db.session import Ledger
+from core.devices.models import Device
 from core.files import service as files
 from core.files.models import StoredFile
 from core.jobs import claims
@@ -62,6 +63,8 @@ def test_rows_that_nobody_asks_for_any_more_are_dropped(ledger: Ledger, tmp_path
         for worker, age in (("wrk_old", 8), ("wrk_fresh", 6)):
             workers.announce(session, worker_id=worker, host="h", pid=1, queue="train", version="1",
                              now=NOW - timedelta(days=age))
+        for host in ("h", "long_gone"):
+            factories.a_device(session, host).seen_at = NOW - timedelta(days=8)
         for subject, age in (("ended", 8), ("fresh", 6), ("open", 8)):
             chores.add(session, "a_kind", subject, now=NOW - timedelta(days=age))
         for chore in session.scalars(select(Chore).where(Chore.subject != "open")):
@@ -70,6 +73,7 @@ def test_rows_that_nobody_asks_for_any_more_are_dropped(ledger: Ledger, tmp_path
     with ledger.read() as session:
         assert session.scalars(select(IdempotencyKey.key)).all() == ["fresh"]
         assert session.scalars(select(Worker.id)).all() == ["wrk_fresh"]
+        assert session.scalars(select(Device.host)).all() == ["h"]
         assert set(session.scalars(select(Chore.subject))) == {"fresh", "open"}
 
 

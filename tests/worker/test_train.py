@@ -22,13 +22,13 @@ def a_worker(number: int = 1) -> Identity:
 
 
 def test_nothing_queued_is_nothing_to_claim(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    announce_devices(sqlite_ledger, HOST, [CPU])
+    announce_devices(sqlite_ledger, a_worker(), [CPU])
     assert claim_next(sqlite_ledger, Settings(home=tmp_path), a_worker(), [CPU]) is None
 
 
 def take_the_only_device(ledger: Ledger, settings: Settings) -> None:
     """Queue two jobs on a host of one device, and start the first."""
-    announce_devices(ledger, HOST, [CPU])
+    announce_devices(ledger, a_worker(), [CPU])
     with ledger.write() as session:
         factories.a_queued_job(session)
         factories.a_queued_job(session)
@@ -52,7 +52,7 @@ def test_a_look_without_a_free_device_writes_nothing(sqlite_ledger: Ledger, tmp_
 
 
 def test_each_worker_of_a_host_gets_a_card_of_its_own(ledger: Ledger, tmp_path: Path) -> None:
-    announce_devices(ledger, HOST, CARDS)
+    announce_devices(ledger, a_worker(), CARDS)
     with ledger.write() as session:
         factories.a_queued_job(session)
         factories.a_queued_job(session)
@@ -68,7 +68,7 @@ def test_a_device_that_this_process_did_not_find_is_not_taken() -> None:
 
 def test_a_claimed_job_is_run_to_its_end(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     place = a_place(sqlite_ledger, tmp_path)
-    announce_devices(sqlite_ledger, HOST, [CPU])
+    announce_devices(sqlite_ledger, a_worker(), [CPU])
     with sqlite_ledger.write() as session:
         a_planned_job(session, place, total_steps=4)
     assert run_one(place, a_worker(), [CPU])
@@ -78,7 +78,7 @@ def test_a_claimed_job_is_run_to_its_end(sqlite_ledger: Ledger, tmp_path: Path) 
 
 def test_a_worker_without_room_on_its_disk_leaves_jobs_to_wait(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     place = a_place(sqlite_ledger, tmp_path, min_free_bytes=1 << 60)
-    announce_devices(sqlite_ledger, HOST, [CPU])
+    announce_devices(sqlite_ledger, a_worker(), [CPU])
     with sqlite_ledger.write() as session:
         job_id = a_planned_job(session, place, total_steps=4).id
     assert not run_one(place, a_worker(), [CPU])

@@ -18,6 +18,7 @@ from core.quotas.service import set_limits
 from core.scheduling.policy import Policy
 from core.scheduling.service import is_any_higher, order_queue, preempt
 from core.workers import service as workers
+from core.workers.equipment import note_found
 from tests.factories import NOW, a_project, a_queued_job, later
 
 POLICY = Policy(backfill_seconds=600, preempt_after_seconds=60)
@@ -125,6 +126,17 @@ def test_nobody_makes_room_for_a_job_that_a_quota_keeps(ledger: Ledger):
         set_limits(session, high.id, {"running_jobs": 0})
         assert preempt(session, now=later(61), policy=POLICY) == []
         set_limits(session, high.id, {"running_jobs": 1})
+        assert preempt(session, now=later(61), policy=POLICY) == [low.job.id]
+
+
+def test_room_is_made_on_a_host_that_once_had_another_device(ledger: Ledger):
+    with ledger.write() as session:
+        devices.announce(session, "h", [FoundDevice("cpu", 0, "a processor", 64 << 30)], now=later(-1000))
+        a_host(session, cards=1)
+        note_found(session, "wrk_h0", "h", [FoundDevice("cuda", 0, "a card", 24 << 30)], now=NOW)
+        note_found(session, "wrk_h1", "h", [FoundDevice("cuda", 0, "a card", 24 << 30)], now=NOW)
+        low = claim_of_new(session, a_project(session, "low"))
+        a_queued_job(session, a_project(session, "high"), priority=5)
         assert preempt(session, now=later(61), policy=POLICY) == [low.job.id]
 
 
