@@ -6,6 +6,7 @@ import time
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from cli.client import open_client
 from cli.output import Json, duration, print_json, print_table, say, size
@@ -48,6 +49,8 @@ def workers(as_json: Json = False) -> None:
              _works(worker), worker["id"]) for worker in told["data"]]
     print_table(("host", "queue", "health", "seen", "works on", "id"), rows,
                 empty="no worker is there; start one: headrace serve")
+    for host, refusal in sorted({(worker["host"], worker["refusal"]) for worker in told["data"] if worker["refusal"]}):
+        say(f"[yellow]no job is taken on {escape(host)}: {escape(refusal)}[/yellow]")
     devices = {device["id"]: (worker["host"], device) for worker in told["data"] for device in worker["devices"]}
     if devices:
         print_table(("host", "device", "name", "memory", "holds"), [

@@ -1,4 +1,5 @@
-"""A worker's row: announced at the start under a fresh id, renewed by a thread, marked at an orderly end.
+"""A worker's row: announced at the start under a fresh id, renewed by a thread, marked while it takes no job and at an orderly
+end.
 
 Alive means "renews its row": a worker that cannot reach the ledger is unknown, not dead, and its runs go on.
 """
@@ -42,6 +43,7 @@ class Presence:
 
     def __init__(self, ledger: Ledger, who: Identity, *, lease_seconds: float, stop: threading.Event) -> None:
         self._ledger, self._who, self._stop = ledger, who, stop
+        self._refuses = False
         self._every_seconds = min(lease_seconds / 3, LONGEST_SECONDS)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="presence", daemon=True)
@@ -59,6 +61,15 @@ class Presence:
             insist(self._say_goodbye, until=self._closed, grace_seconds=ORDERLY_SECONDS)
         except Exception as error:
             log.warning("worker.left_unseen", worker_id=self._who.worker_id, cause=str(error))
+
+    def refuse(self, why: str | None) -> None:
+        """Say on the row that the worker takes no job, and why, or that it takes them again; written when that turns."""
+        if (why is not None) == self._refuses:
+            return
+        with self._ledger.write() as session:
+            workers.refuse(session, self._who.worker_id, why)
+        self._refuses = why is not None
+        log.info("worker.takes_jobs") if why is None else log.warning("worker.refuses", cause=why)
 
     def _announce(self) -> None:
         who = self._who

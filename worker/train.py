@@ -8,6 +8,7 @@ handler: a child is told to save its border, its run is handed back, and the pro
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from core.db.session import Ledger, database_now
 from core.devices import service as devices
@@ -38,12 +39,12 @@ def serve_train(place: Place, heard: threading.Event) -> None:
     who = Identity.fresh("train")
     found = find_devices(place.settings.device)
     with (
-        Presence(place.ledger, who, lease_seconds=place.settings.lease_seconds, stop=place.stop),
+        Presence(place.ledger, who, lease_seconds=place.settings.lease_seconds, stop=place.stop) as presence,
         WakeUps(place.settings.bell_url, "train", heard=heard, node=who.worker_id),
     ):
         insist(lambda: announce_devices(place.ledger, who, found), until=place.stop)
         while not place.stop.is_set():
-            if not run_one(place, who, found):
+            if not run_one(place, who, found, refuse=presence.refuse):
                 heard.wait(LOOK_SECONDS)
                 heard.clear()
 
@@ -54,14 +55,15 @@ def announce_devices(ledger: Ledger, who: Identity, found: list[FoundDevice]) ->
     log.info("devices.announced", host=who.host, devices=[f"{d.kind}:{d.ordinal} {d.name}" for d in found])
 
 
-def run_one(place: Place, who: Identity, found: list[FoundDevice]) -> bool:
-    """Claim the next job and supervise its run to the end; False when there was nothing to claim, or no room on the disk."""
+def run_one(place: Place, who: Identity, found: list[FoundDevice], *, refuse: Callable[[str | None], None]) -> bool:
+    """Claim the next job and supervise its run to the end; False when there was nothing to claim, or no room on the disk.
+
+    `refuse` is told each time why nothing is claimed here, or None: while the disk is full, jobs wait for room or for another
+    worker, and nobody counts on this one."""
     try:
-        place.artifacts.require_space(0, place.settings.min_free_bytes)
-        claim = claim_next(place.ledger, place.settings, who, found)
-    except Unavailable as error:  # jobs wait for room, or for another worker
-        log.warning("job.unclaimed", code=error.code, cause=error.message)
-        return False
+        full = no_room(place)
+        refuse(full)
+        claim = None if full else claim_next(place.ledger, place.settings, who, found)
     except Exception as error:
         log.warning("ledger.away" if is_away(error) else "job.unclaimed", cause=str(error), exc_info=not is_away(error))
         return False
@@ -69,6 +71,15 @@ def run_one(place: Place, who: Identity, found: list[FoundDevice]) -> bool:
         return False
     Supervisor(place, claim).supervise()
     return True
+
+
+def no_room(place: Place) -> str | None:
+    """Why the disk has no room for another run."""
+    try:
+        place.artifacts.require_space(0, place.settings.min_free_bytes)
+    except Unavailable as error:
+        return error.message
+    return None
 
 
 def claim_next(ledger: Ledger, settings: Settings, who: Identity, found: list[FoundDevice]) -> Claim | None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from api.paging import Entry
 from api.schemas.times import unix
-from core.workers.looking import SeenDevice, SeenWorker
+from core.workers.looking import Health, SeenDevice, SeenWorker
 
 
 class DeviceObject(BaseModel):
@@ -39,8 +39,11 @@ class WorkerObject(Entry):
     queue: str
     """train or upkeep."""
     version: str
-    health: Literal["alive", "silent"]
-    """silent: it did not renew its row for a minute and a half; its runs end when their leases lapse."""
+    health: Health
+    """refusing: it takes no job at present. silent: it did not renew its row for a minute and a half; its runs end when their
+    leases lapse."""
+    refusal: str | None
+    """Why it takes no job at present; null while it takes them."""
     started_at: int
     seen_at: int
     job_id: str | None
@@ -54,7 +57,7 @@ class WorkerObject(Entry):
         worker = seen.worker
         return cls(
             id=worker.id, host=worker.host, queue=worker.queue, version=worker.version,
-            health="alive" if seen.is_alive else "silent", started_at=unix(worker.started_at), seen_at=unix(worker.seen_at),
+            health=seen.health, refusal=worker.refusal, started_at=unix(worker.started_at), seen_at=unix(worker.seen_at),
             job_id=seen.job_id if seen.project_id is not None and may_see(seen.project_id) else None,
             is_busy=seen.job_id is not None,
             devices=[DeviceObject.of(each, is_named=each.project_id is not None and may_see(each.project_id))

@@ -5,6 +5,7 @@ Reads are of the queue's columns alone, so that thousands of waiting jobs cost m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +21,8 @@ from core.jobs.estimate import FORESEEN_SECONDS, seconds_left
 from core.jobs.models import Job, Run
 from core.quotas.limits import Rules, period_at
 from core.quotas.standing import read_standing
-from core.workers import service as workers
+from core.workers.models import Worker
+from core.workers.service import takes_jobs
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,8 @@ def foresee(session: Session, queue: Sequence[Job], hosts: Sequence[Host], *, ru
 
 
 def hosts_of(session: Session, *, now: datetime) -> list[Host]:
-    """Hosts with a train worker that is alive, and what they compute on."""
-    counts: dict[str, int] = {}
-    for worker in workers.alive(session, now=now):
-        if worker.queue == "train":
-            counts[worker.host] = counts.get(worker.host, 0) + 1
+    """Hosts with a train worker that takes jobs, and what they compute on."""
+    counts = Counter(session.scalars(select(Worker.host).where(takes_jobs(now))))
     devices: dict[str, list[Device]] = {}
     for device in session.scalars(select(Device).where(Device.host.in_(list(counts))).order_by(Device.host, Device.ordinal)):
         devices.setdefault(device.host, []).append(device)

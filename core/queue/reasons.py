@@ -5,7 +5,7 @@
 | `validating` | has its data checked and its plan made |
 | `not_before` | rests after an attempt that ended badly |
 | `quota` | is kept by a quota of its project or of its key |
-| `no_worker` | waits for a train worker; none is alive |
+| `no_worker` | waits for a train worker; none is alive that takes jobs |
 | `needs_devices` | asks for more devices, or larger ones, than any host with a worker has |
 | `devices_busy` | waits for devices that others hold or will get before it |
 | `next` | is claimed in a moment |
@@ -40,7 +40,8 @@ class Devices:
 
 
 VALIDATING = Reason("validating", "its data is being checked and its plan made; it takes its place in the queue after that")
-NO_WORKER = Reason("no_worker", "no train worker is alive; start one with `headrace serve` or `headrace worker --queue train`")
+NO_WORKER = Reason("no_worker", "no train worker is alive that takes jobs; start one with `headrace serve` or `headrace worker "
+                                "--queue train`; `headrace workers` says why one takes none")
 NEXT = Reason("next", "devices are free for it; a worker claims it in a moment")
 
 

@@ -41,7 +41,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Host:
-    """One host: its devices, and how many of its workers have no run."""
+    """One host: its devices, and how many of its workers take a job now."""
 
     name: str
     slots: tuple[Slot, ...]
@@ -71,7 +71,7 @@ ONE = Need()
 @dataclass(frozen=True)
 class Cluster:
     hosts: dict[str, Host]
-    """Those with a worker that lives."""
+    """Those with a worker that lives and takes jobs."""
     running: dict[str, Running] = field(default_factory=dict)
     """By the run's id."""
 

@@ -25,7 +25,7 @@ from core.scheduling.cluster import Cluster, Host, Need, Running, Slot
 from core.scheduling.order import Share, Waiting, own_order, with_held
 from core.scheduling.policy import Policy
 from core.workers.models import Worker
-from core.workers.service import is_alive
+from core.workers.service import takes_jobs
 
 PAGE = 16
 """Jobs of one project that are read together."""
@@ -118,7 +118,7 @@ def read_running(session: Session, *, now: datetime) -> dict[str, Running]:
 
 
 def read_cluster(session: Session, running: dict[str, Running], *, now: datetime, asking: Asking | None = None) -> Cluster:
-    """The hosts that have a living train worker, and the one that asks, with their devices."""
+    """The hosts that have a train worker which takes jobs, and the one that asks, with their devices."""
     slots: dict[str, list[Slot]] = {}
     rows = session.execute(select(Device.host, Device.id, Device.kind, Device.memory_bytes, Device.run_id)
                            .order_by(Device.host, Device.kind, Device.ordinal))
@@ -222,9 +222,9 @@ def _from_row(row: Any) -> Waiting:
 
 
 def _idle_workers(session: Session, now: datetime) -> dict[str, int]:
-    """How many living train workers of each host supervise no run."""
+    """How many train workers of each host that take jobs supervise no run."""
     holding = set(session.scalars(select(Run.worker_id).where(Run.state == "holding")))
-    query = select(Worker.host, Worker.id).where(Worker.queue == "train", is_alive(now))
+    query = select(Worker.host, Worker.id).where(takes_jobs(now))
     idle: dict[str, int] = {}
     for host, worker_id in session.execute(query):
         idle[host] = idle.get(host, 0) + (worker_id not in holding)

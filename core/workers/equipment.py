@@ -1,8 +1,8 @@
 """What workers found on their hosts, and which devices are of record no more.
 
 A worker looks once, at its start. Workers of one host may see different devices (CUDA_VISIBLE_DEVICES), so what one does not
-see may well be there: a device is forgotten when no worker of its host that is alive has found it, or when no worker of its host
-is known any more. One that a run holds stays until it is free.
+see may well be there: a device is forgotten when no living worker of its host has found it, or when no worker of its host is
+known any more. One that a run holds stays until it is free.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Workers as people look at them: alive or silent, what they supervise, what their host computes on."""
+"""Workers as people look at them: alive, refusing or silent, what they supervise, what their host computes on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,6 +19,9 @@ SILENT_SECONDS = 3600.0
 """A worker that was silent for longer is not told of any more."""
 
 
+Health = Literal["alive", "refusing", "silent"]
+
+
 @dataclass(frozen=True)
 class SeenDevice:
     device: Device
@@ -28,8 +32,8 @@ class SeenDevice:
 @dataclass(frozen=True)
 class SeenWorker:
     worker: Worker
-    is_alive: bool
-    """It renewed its row lately."""
+    health: Health
+    """silent: it did not renew its row lately; refusing: it did, and takes no job at present."""
     job_id: str | None
     project_id: str | None
     """Of the job that it supervises."""
@@ -47,6 +51,12 @@ def seen_workers(session: Session, *, now: datetime) -> list[SeenWorker]:
     for device in session.scalars(select(Device).order_by(Device.kind, Device.ordinal)):
         devices.setdefault(device.host, []).append(SeenDevice(device, *by_run.get(device.run_id or "", (None, None))))
     since = now - timedelta(seconds=ALIVE_SECONDS)
-    return [SeenWorker(worker, worker.seen_at >= since, *by_worker.get(worker.id, (None, None)),
+    return [SeenWorker(worker, _health(worker, since), *by_worker.get(worker.id, (None, None)),
                        devices.get(worker.host, []) if worker.queue == "train" else [])
             for worker in session.scalars(query.order_by(Worker.host, Worker.started_at, Worker.id))]
+
+
+def _health(worker: Worker, since: datetime) -> Health:
+    if worker.seen_at < since:
+        return "silent"
+    return "alive" if worker.refusal is None else "refusing"

@@ -26,6 +26,8 @@ class Worker(Base):
     stopped_at: Mapped[datetime | None]
     devices: Mapped[list[Any] | None]
     """Devices that it found on its host, as `cuda:0`; None until it has looked, and of upkeep."""
+    refusal: Mapped[str | None]
+    """Why it takes no job at present, in words; None while it takes them."""
 
 
 class RoleLease(Base):

@@ -32,6 +32,11 @@ def renew(session: Session, worker_id: str, *, now: datetime | None = None) -> N
     _write(session, worker_id, seen_at=now)
 
 
+def refuse(session: Session, worker_id: str, why: str | None) -> None:
+    """Note why a worker takes no job from now on; None: it takes jobs again."""
+    session.execute(update(Worker).where(Worker.id == worker_id).values(refusal=why))
+
+
 def stop(session: Session, worker_id: str, *, now: datetime | None = None) -> None:
     """Note that a worker ended; safe to call twice."""
     query = update(Worker).where(Worker.id == worker_id, Worker.stopped_at.is_(None))
@@ -41,6 +46,11 @@ def stop(session: Session, worker_id: str, *, now: datetime | None = None) -> No
 def is_alive(now: datetime) -> ColumnElement[bool]:
     """That a worker was seen lately and has not stopped."""
     return and_(Worker.stopped_at.is_(None), Worker.seen_at >= now - timedelta(seconds=ALIVE_SECONDS))
+
+
+def takes_jobs(now: datetime) -> ColumnElement[bool]:
+    """That a train worker is alive and claims what it can run: what it has no run for is room."""
+    return and_(is_alive(now), Worker.queue == "train", Worker.refusal.is_(None))
 
 
 def alive(session: Session, *, now: datetime | None = None) -> list[Worker]:

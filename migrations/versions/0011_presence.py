@@ -1,4 +1,5 @@
-"""What each worker found on its host; and stored limits on a run's seconds that no calendar holds become the longest."""
+"""What each worker found on its host, and why it takes no job; stored limits on a run's seconds that no calendar
+holds become the longest."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ MOST_RUN_SECONDS = 10 * 365 * 24 * 3600
 
 def upgrade() -> None:
     op.add_column("workers", sa.Column("devices", sa.JSON(), nullable=True))
+    op.add_column("workers", sa.Column("refusal", sa.String(), nullable=True))
     bound_run_seconds(op.get_bind())
 
 
 def downgrade() -> None:
+    op.drop_column("workers", "refusal")
     op.drop_column("workers", "devices")
 
 

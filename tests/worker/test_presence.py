@@ -43,5 +43,15 @@ def test_a_worker_whose_row_is_gone_ends_itself(sqlite_ledger: Ledger) -> None:
         assert stop.wait(5)
 
 
+def test_a_worker_says_why_it_takes_no_job_until_it_takes_them_again(ledger: Ledger) -> None:
+    who = Identity.fresh("train")
+    with Presence(ledger, who, lease_seconds=30, stop=threading.Event()) as presence:
+        said = []
+        for why in (None, "its disk is full", "its disk is fuller", None):
+            presence.refuse(why)
+            said.append(row(ledger, who).refusal)
+    assert said == [None, "its disk is full", "its disk is full", None]
+
+
 def test_each_start_has_a_name_of_its_own() -> None:
     assert Identity.fresh("train").worker_id != Identity.fresh("train").worker_id

@@ -71,8 +71,10 @@ def test_a_claimed_job_is_run_to_its_end(sqlite_ledger: Ledger, tmp_path: Path) 
     announce_devices(sqlite_ledger, a_worker(), [CPU])
     with sqlite_ledger.write() as session:
         a_planned_job(session, place, total_steps=4)
-    assert run_one(place, a_worker(), [CPU])
-    assert not run_one(place, a_worker(), [CPU])
+    told: list[str | None] = []
+    assert run_one(place, a_worker(), [CPU], refuse=told.append)
+    assert not run_one(place, a_worker(), [CPU], refuse=told.append)
+    assert told == [None, None]
     assert free_devices(place) == 1
 
 
@@ -81,7 +83,9 @@ def test_a_worker_without_room_on_its_disk_leaves_jobs_to_wait(sqlite_ledger: Le
     announce_devices(sqlite_ledger, a_worker(), [CPU])
     with sqlite_ledger.write() as session:
         job_id = a_planned_job(session, place, total_steps=4).id
-    assert not run_one(place, a_worker(), [CPU])
+    told: list[str | None] = []
+    assert not run_one(place, a_worker(), [CPU], refuse=told.append)
+    assert "bytes free" in (told[0] or "")
     with sqlite_ledger.read() as session:
         job = session.get_one(Job, job_id)
         assert (job.state, job.attempts) == ("queued", 0)

@@ -56,6 +56,17 @@ def test_the_queue_and_the_scheduler_agree_on_who_is_alive(ledger: Ledger):
             assert list(read_cluster(session, {}, now=now).hosts) == hosts
 
 
+def test_a_host_whose_workers_take_no_job_is_no_place_to_start(ledger: Ledger):
+    with ledger.write() as session:
+        job = a_queued_job(session)
+        a_worker(session)
+        workers.refuse(session, "wrk_host", "its disk is full")
+        entry = looked(session).entries[0]
+        assert (entry.reason.code, entry.foreseen.start_at) == ("no_worker", None)
+        workers.refuse(session, "wrk_host", None)
+        assert reasons(looked(session)) == {job.id: (1, "next")}
+
+
 def test_places_count_the_jobs_of_others_who_stay_unnamed(ledger: Ledger):
     with ledger.write() as session:
         mine, theirs = a_project(session, "mine"), a_project(session, "theirs")

@@ -140,6 +140,21 @@ def test_room_is_made_on_a_host_that_once_had_another_device(ledger: Ledger):
         assert preempt(session, now=later(61), policy=POLICY) == [low.job.id]
 
 
+def test_nobody_waits_for_what_is_free_on_a_host_that_takes_no_job(ledger: Ledger):
+    with ledger.write() as session:
+        a_host(session, "b")
+        claim_of_new(session, a_project(session, "low"), "b")
+        a_host(session, "full")
+        big = a_queued_job(session, a_project(session, "high"), options={"devices": 2}, priority=5)
+        assert (claimed(session, "b", at=1, worker=1), preempt(session, now=later(61), policy=POLICY)) == (None, [])
+        for number in (0, 1):
+            workers.refuse(session, f"wrk_full{number}", "its disk is full")
+        assert claimed(session, "b", at=2, worker=1) is None
+        session.refresh(big)
+        assert (big.blocked_at, big.held_host) == (later(2), "b")
+        assert len(preempt(session, now=later(62), policy=POLICY)) == 1
+
+
 def test_a_cancel_or_a_pause_goes_before_making_room(ledger: Ledger):
     with ledger.write() as session:
         a_host(session, cards=2)
@@ -198,8 +213,8 @@ def test_nothing_of_those_whom_a_quota_keeps_is_claimed(ledger: Ledger):
         assert fresh.state == "queued"
 
 
-def claim_of_new(session, project: Project) -> Claim:
+def claim_of_new(session, project: Project, host: str = "h") -> Claim:
     a_queued_job(session, project)
-    found = claim(session)
+    found = claim(session, host)
     assert found is not None
     return found
