@@ -24,6 +24,7 @@ from core.jobs.endings import LEADS_TO, Ending, verb_of
 from core.jobs.models import Job
 from core.jobs.states import MOVES, State
 from core.projects.usage import decay
+from core.quotas.standing import Standing
 from core.scheduling.choosing import Choice, choose
 from core.scheduling.cluster import ONE, Cluster, Host, Need, Running, choose_slots
 from core.scheduling.order import Share, Waiting, in_turn, with_held
@@ -210,7 +211,7 @@ class World:
         lowest = min((run.priority for run in self.running.values()), default=None)
         if lowest is None or not any(queue and -queue[0][0] > lowest for queue in self._queues.values()):
             return []
-        return plan_room(self._turns(), self._cluster(), now=moment(self.now), policy=self.policy)
+        return plan_room(self._turns(), self._cluster(), Standing(), now=moment(self.now), policy=self.policy)
 
     def _make_room(self, room: Room) -> None:
         host = self.hosts[room.host]

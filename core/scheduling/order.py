@@ -47,6 +47,10 @@ class Waiting:
     """The start that was foreseen when it was first blocked."""
     expected_seconds: float | None = None
     """How long it will hold its devices, as far as anything tells."""
+    key_id: str | None = None
+    """Of the API key that it was submitted with: quotas count by it."""
+    has_begun: bool = False
+    """A run of it was there before."""
 
     def holds_from(self, policy: Policy) -> datetime | None:
         """From when on nothing of its priority may pass it: what it was promised, and no less than the bounded wait."""

@@ -1,9 +1,10 @@
 """Which runs make room for jobs of higher priority that cannot start.
 
 For each such job, in turn: if there is room now, or there will be once the runs that were told to end have ended, it needs
-nobody. Otherwise the runs that make room are chosen on one host: of lower priority, left alone for a minimum, never more than
-needed. Of several hosts the one whose runs matter least: lowest priority, fewest devices, fewest runs. Among runs of one
-priority those that started last go first, since they have the least to do again and the others are nearer to their end.
+nobody. One that a quota keeps, or would keep once those before it have started, gets no room. Otherwise the runs that make room
+are chosen on one host: of lower priority, left alone for a minimum, never more than needed. Of several hosts the one whose runs
+matter least: lowest priority, fewest devices, fewest runs. Among runs of one priority those that started last go first, since
+they have the least to do again and the others are nearer to their end.
 
 What is given is a plan: `Room(job, host, run_ids)`. The room is kept for the job, so the runs that made it cannot take it
 back; they return to their old place, and start again only when nothing of higher priority stands before them.
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
+from core.quotas.standing import Standing
 from core.scheduling.cluster import Cluster, Host, Running, Slot, choose_slots, could_ever
 from core.scheduling.order import Waiting
 from core.scheduling.policy import Policy
@@ -33,19 +35,23 @@ class Room:
     run_ids: tuple[str, ...]
 
 
-def plan_room(turns: Iterable[Waiting], cluster: Cluster, *, now: datetime, policy: Policy) -> list[Room]:
-    """Plan which runs make room now, and for whom."""
+def plan_room(turns: Iterable[Waiting], cluster: Cluster, standing: Standing, *, now: datetime, policy: Policy) -> list[Room]:
+    """Plan which runs make room now, and for whom. `turns` are jobs that some host could run; `standing` is played on by what
+    gets room, so give one that nobody needs afterwards."""
     lowest = min((run.priority for run in cluster.running.values()), default=None)
     rooms: list[Room] = []
     for job in islice(turns, DEPTH):
         if lowest is None or job.priority <= lowest:
             break
+        if standing.hold(job.project_id, job.key_id, has_begun=job.has_begun) is not None:
+            continue
         room = _room_for(job, cluster, now, policy)
         if room is None:
             continue
         if room.run_ids:
             rooms.append(room)
         cluster = _taken(cluster, room)
+        standing.start(job.project_id, job.key_id)
     return rooms
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, bindparam, or_, select, text
+from sqlalchemy import ColumnElement, String, and_, bindparam, false, or_, select, text
 from sqlalchemy.orm import Session
 
 from core.db.base import UtcDateTime
@@ -21,6 +22,7 @@ from core.jobs.models import Job, Run
 from core.jobs.repository import is_due
 from core.projects.models import Project
 from core.projects.usage import recent_use
+from core.quotas.claiming import NOBODY, Barred
 from core.scheduling.cluster import Cluster, Host, Need, Running, Slot
 from core.scheduling.order import Share, Waiting, own_order, with_held
 from core.scheduling.policy import Policy
@@ -38,11 +40,11 @@ def _ids(name: str) -> Any:
     return bindparam(name, type_=String(), expanding=True)
 
 
-_DUE = """state = 'queued' AND (not_before IS NULL OR not_before <= :now)
-      AND devices <= :devices AND (memory_bytes IS NULL OR memory_bytes <= :memory_bytes)
+_FITS = "devices <= :devices_{n} AND (memory_bytes IS NULL OR memory_bytes <= :memory_{n})"
+_DUE = """state = 'queued' AND (not_before IS NULL OR not_before <= :now) AND ({fits})
       AND (key_id IS NULL OR key_id NOT IN :barred)
       AND (started_at IS NOT NULL OR (project_id NOT IN :spent AND (key_id IS NULL OR key_id NOT IN :spent)))"""
-HEADS = text(f"""
+_HEADS = """
 WITH RECURSIVE waiting(project_id) AS (
     SELECT min(project_id) FROM jobs WHERE state = 'queued'
     UNION ALL
@@ -50,44 +52,41 @@ WITH RECURSIVE waiting(project_id) AS (
     FROM waiting WHERE project_id IS NOT NULL
 ), levels AS (
     SELECT project_id, (
-        SELECT priority FROM jobs WHERE project_id = waiting.project_id AND {_DUE} ORDER BY priority DESC LIMIT 1) AS level
+        SELECT priority FROM jobs WHERE project_id = waiting.project_id AND {due} ORDER BY priority DESC LIMIT 1) AS level
     FROM waiting WHERE project_id IS NOT NULL AND project_id NOT IN :barred
 )
 SELECT (
-    SELECT id FROM jobs WHERE project_id = levels.project_id AND priority = levels.level AND {_DUE}
+    SELECT id FROM jobs WHERE project_id = levels.project_id AND priority = levels.level AND {due}
     ORDER BY queued_at, id LIMIT 1) AS id
 FROM levels WHERE level IS NOT NULL
-""").bindparams(bindparam("now", type_=UtcDateTime()), _ids("barred"), _ids("spent")
-               ).columns(id=String())
-"""The first due job of each project that a host of so many devices, with so much memory, could run."""
+"""
 
 
-@dataclass(frozen=True)
-class Barred:
-    """Projects and keys, by their ids, whose jobs may not start now, whatever is free."""
-
-    all: frozenset[str] = frozenset()
-    """None of their jobs."""
-    fresh: frozenset[str] = frozenset()
-    """None of their jobs that no run has begun yet."""
-
-
-NOBODY = Barred()
+@cache
+def heads(limits: int) -> Any:
+    """The statement that gives the first due job of each project which fits into one of so many limits (`devices_0` …)."""
+    fits = " OR ".join(_FITS.format(n=n) for n in range(limits))
+    told = (bindparam("now", type_=UtcDateTime()), _ids("barred"), _ids("spent"))
+    return text(_HEADS.format(due=_DUE.format(fits=fits))).bindparams(*told).columns(id=String())
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a host could run at most; jobs that need more are not read."""
+    """What some hosts could run; jobs that fit into none of it are not read."""
 
-    devices: int
-    memory_bytes: int
+    fits: frozenset[tuple[int, int]]
+    """So many devices with so much memory each: a job fits into one that has no less of both."""
 
     @classmethod
-    def of(cls, slots: Sequence[Slot]) -> Limits:
-        return cls(len(slots), max((slot.memory_bytes for slot in slots), default=0))
+    def of(cls, *hosts: Sequence[Slot]) -> Limits:
+        """For each size of a device, how many of its host and kind are no smaller; without what fits into another of these."""
+        found = {(sum(_replaces(other, slot) for other in slots), slot.memory_bytes) for slots in hosts for slot in slots}
+        return cls(frozenset((devices, memory) for devices, memory in found
+                             if not any(d >= devices and m >= memory and (d, m) != (devices, memory) for d, m in found)))
 
 
-NO_LIMITS = Limits(2**31, 2**62)
+MOST_BYTES = 2**62
+NO_LIMITS = Limits(frozenset({(2**31, MOST_BYTES)}))
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def read_queues(session: Session, *, now: datetime, ever: Limits = NO_LIMITS, so
     """The queue of each project that has a job due, in its own order: its first job within the limits `ever`, then, read as
     they are asked for, those within the limits `soon`: the first of every project together, more of a project by pages. Jobs
     in `without` are left out."""
-    heads = _heads(session, now, ever, barred)
+    firsts = _heads(session, now, ever, barred)
     behind = _waiting(now, soon, barred)
     seconds: dict[str, Waiting] = {}
 
@@ -144,7 +143,7 @@ def read_queues(session: Session, *, now: datetime, ever: Limits = NO_LIMITS, so
             seconds.update(_heads(session, now, soon, barred))
         return seconds.get(project_id)
 
-    return {project_id: _queue(session, head, first_of_soon, behind, without) for project_id, head in heads.items()}
+    return {project_id: _queue(session, head, first_of_soon, behind, without) for project_id, head in firsts.items()}
 
 
 def read_queue(session: Session, *, now: datetime, project_id: str | None = None) -> list[Waiting]:
@@ -155,10 +154,14 @@ def read_queue(session: Session, *, now: datetime, project_id: str | None = None
 
 def _heads(session: Session, now: datetime, limits: Limits, barred: Barred) -> dict[str, Waiting]:
     """The first due job of each project within the limits."""
-    told = {"now": now, "devices": limits.devices, "memory_bytes": limits.memory_bytes}
-    found = session.scalars(HEADS, {**told, "barred": list(barred.all), "spent": list(barred.fresh)}).all()
-    heads = [_from_row(row) for row in session.execute(_waiting(now).where(Job.id.in_(found)))] if found else []
-    return {head.project_id: head for head in heads}
+    if not limits.fits:
+        return {}
+    told: dict[str, Any] = {"now": now, "barred": list(barred.all), "spent": list(barred.fresh)}
+    for n, (devices, memory_bytes) in enumerate(sorted(limits.fits)):
+        told |= {f"devices_{n}": devices, f"memory_{n}": memory_bytes}
+    found = session.scalars(heads(len(limits.fits)), told).all()
+    firsts = [_from_row(row) for row in session.execute(_waiting(now).where(Job.id.in_(found)))] if found else []
+    return {first.project_id: first for first in firsts}
 
 
 def _queue(session: Session, head: Waiting, first_of_soon: Callable[[str], Waiting | None], query: Any,
@@ -196,16 +199,20 @@ def _is_after(after: tuple[datetime, str]) -> Any:
 
 
 def _waiting(now: datetime, limits: Limits = NO_LIMITS, barred: Barred = NOBODY) -> Any:
-    seconds, limit = Job.progress["rates"]["seconds"].as_float(), Job.spec["options"]["max_run_seconds"].as_float()
+    seconds = Job.progress["rates"]["seconds"].as_float().label("seconds")
+    limit = Job.spec["options"]["max_run_seconds"].as_float().label("limit")
     query = select(Job.id, Job.project_id, Job.priority, Job.queued_at, Job.devices, Job.memory_bytes, Job.blocked_at,
-                   Job.held_host, Job.promised_at, Job.step, Job.total_steps, seconds, limit)
+                   Job.held_host, Job.promised_at, Job.key_id, Job.started_at, Job.step, Job.total_steps, seconds, limit)
     query = query.where(is_due(now))
     if limits is not NO_LIMITS:
-        has_room = or_(Job.memory_bytes.is_(None), Job.memory_bytes <= limits.memory_bytes)
-        query = query.where(Job.devices <= limits.devices, has_room)
+        query = query.where(or_(false(), *(_fits(*each) for each in sorted(limits.fits))))
     if barred.all:
         query = query.where(_not_of(barred.all))
     return query.where(or_(Job.started_at.is_not(None), _not_of(barred.fresh))) if barred.fresh else query
+
+
+def _fits(devices: int, memory_bytes: int) -> ColumnElement[bool]:
+    return and_(Job.devices <= devices, or_(Job.memory_bytes.is_(None), Job.memory_bytes <= memory_bytes))
 
 
 def _not_of(subjects: frozenset[str]) -> ColumnElement[bool]:
@@ -213,12 +220,10 @@ def _not_of(subjects: frozenset[str]) -> ColumnElement[bool]:
 
 
 def _from_row(row: Any) -> Waiting:
-    *asked, devices, memory_bytes, blocked_at, held_host, promised_at, step, total_steps, seconds, limit = row
-    job_id, project_id, priority, queued_at = asked
-    left = (total_steps - step) * seconds if seconds and total_steps is not None else None
-    known = [each for each in (left, limit) if each is not None]
-    return Waiting(job_id, project_id, priority, queued_at, Need(devices, memory_bytes), blocked_at, held_host, promised_at,
-                   min(known, default=None))
+    left = (row.total_steps - row.step) * row.seconds if row.seconds and row.total_steps is not None else None
+    known = [each for each in (left, row.limit) if each is not None]
+    return Waiting(row.id, row.project_id, row.priority, row.queued_at, Need(row.devices, row.memory_bytes), row.blocked_at,
+                   row.held_host, row.promised_at, min(known, default=None), row.key_id, row.started_at is not None)
 
 
 def _idle_workers(session: Session, now: datetime) -> dict[str, int]:
@@ -234,10 +239,15 @@ def _idle_workers(session: Session, now: datetime) -> dict[str, int]:
 def _at_hand(slots: Sequence[Slot], asking: Asking) -> tuple[Slot, ...]:
     """The asking host's devices as its worker sees them; one that stands for all where none is of record."""
     if not asking.free and asking.of == 0:
-        return (Slot("", "cpu", NO_LIMITS.memory_bytes),)
+        return (Slot("", "cpu", MOST_BYTES),)
     mine = [slot for slot in slots if slot.id in asking.free]
     others = sorted((slot for slot in slots if slot.id not in asking.free), key=lambda slot: slot.run_id is None)
     return (*mine, *(replace(slot, run_id=slot.run_id or ELSEWHERE) for slot in others[: max(0, asking.of - len(mine))]))
+
+
+def _replaces(slot: Slot, other: Slot) -> bool:
+    """Whether a job that could use the other device could use this one."""
+    return slot.kind == other.kind and slot.memory_bytes >= other.memory_bytes
 
 
 def _moment(stamp: float | None) -> datetime | None:
@@ -245,6 +255,5 @@ def _moment(stamp: float | None) -> datetime | None:
 
 
 __all__ = [
-    "NOBODY", "NO_LIMITS", "Asking", "Barred", "Limits", "read_cluster", "read_queue", "read_queues", "read_running",
-    "read_shares",
+    "NO_LIMITS", "Asking", "Limits", "read_cluster", "read_queue", "read_queues", "read_running", "read_shares",
 ]

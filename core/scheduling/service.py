@@ -15,17 +15,16 @@ from sqlalchemy.orm import Session
 from core.events.service import append_message
 from core.jobs.models import Job
 from core.jobs.repository import lock_job
-from core.quotas.claiming import read_barred
+from core.quotas.claiming import NOBODY, Barred, barred_by
 from core.quotas.limits import NO_RULES, Rules
+from core.quotas.standing import read_standing
 from core.scheduling.choosing import Blocked, Choice, choose
 from core.scheduling.order import Waiting, in_turn
 from core.scheduling.order import order_queue as order
 from core.scheduling.policy import DEFAULT, Policy
 from core.scheduling.preemption import Room, plan_room
 from core.scheduling.reading import (
-    NOBODY,
     Asking,
-    Barred,
     Limits,
     read_cluster,
     read_queue,
@@ -67,16 +66,17 @@ def note_blocked(session: Session, blocked: Sequence[Blocked], *, now: datetime)
 
 def preempt(session: Session, *, now: datetime, policy: Policy = DEFAULT, rules: Rules = NO_RULES) -> list[str]:
     """Tell runs to make room for jobs of higher priority that cannot start; give the jobs that are to wait again. Nobody makes
-    room for a job that a quota keeps.
+    room for a job that a quota keeps, or that fits no host.
 
     Safe to call at any moment: a run that was told is not told again, and what has room needs nobody."""
     one_at_a_time(session)
     running = read_running(session, now=now)
     cluster = read_cluster(session, running, now=now)
     shares = read_shares(session, list(running.values()), now=now, policy=policy)
-    barred = read_barred(session, rules=rules, now=now)
-    turns = in_turn(read_queues(session, now=now, barred=barred), shares, now=now, policy=policy)
-    rooms = plan_room(turns, cluster, now=now, policy=policy)
+    standing = read_standing(session, rules=rules, now=now)
+    fits = Limits.of(*(host.slots for host in cluster.hosts.values()))
+    queues = read_queues(session, now=now, ever=fits, soon=fits, barred=barred_by(standing))
+    rooms = plan_room(in_turn(queues, shares, now=now, policy=policy), cluster, standing, now=now, policy=policy)
     return [running[run_id].job_id for room in rooms for run_id in room.run_ids if _tell(session, room, run_id, now=now)]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from core.quotas.limits import Limits
+from core.quotas.standing import Standing
 from core.scheduling.cluster import Cluster
 from core.scheduling.order import Waiting
 from core.scheduling.policy import Policy
@@ -9,8 +11,9 @@ from tests.core.scheduling.pictures import NOW, cluster, host, runs, waits
 POLICY = Policy(preempt_after_seconds=60)
 
 
-def plan(of: Cluster, *turns: Waiting) -> list[tuple[str, str, tuple[str, ...]]]:
-    return [(room.job.id, room.host, room.run_ids) for room in plan_room(turns, of, now=NOW, policy=POLICY)]
+def plan(of: Cluster, *turns: Waiting, standing: Standing | None = None) -> list[tuple[str, str, tuple[str, ...]]]:
+    rooms = plan_room(turns, of, standing or Standing(), now=NOW, policy=POLICY)
+    return [(room.job.id, room.host, room.run_ids) for room in rooms]
 
 
 def test_a_run_of_lower_priority_makes_room():
@@ -68,6 +71,13 @@ def test_each_of_several_jobs_gets_room_of_its_own():
     two = cluster([host("h", ["x", "y"])], [runs("x", since=-100), runs("y")])
     turns = [waits(name, priority=1) for name in ("first", "second", "third")]
     assert plan(two, *turns) == [("first", "h", ("x",)), ("second", "h", ("y",))]
+
+
+def test_what_is_planned_counts_for_quotas():
+    two = cluster([host("h", ["x", "y"])], [runs("x", since=-100), runs("y")])
+    turns = [waits("first", priority=1), waits("second", priority=1), waits("other", "q", priority=1)]
+    one_each = Standing(defaults=Limits(running_jobs=1))
+    assert plan(two, *turns, standing=one_each) == [("first", "h", ("x",)), ("other", "h", ("y",))]
 
 
 def test_a_worker_is_freed_where_all_have_a_run():

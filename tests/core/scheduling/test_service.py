@@ -155,6 +155,43 @@ def test_nobody_waits_for_what_is_free_on_a_host_that_takes_no_job(ledger: Ledge
         assert len(preempt(session, now=later(62), policy=POLICY)) == 1
 
 
+def test_no_more_runs_leave_than_a_quota_lets_start(ledger: Ledger):
+    with ledger.write() as session:
+        a_host(session, cards=4, idle=4)
+        low, high = a_project(session, "low"), a_project(session, "high")
+        for number in range(4):
+            a_queued_job(session, low)
+            assert claim(session, worker=number) is not None
+        set_limits(session, high.id, {"running_jobs": 2})
+        for _ in range(4):
+            a_queued_job(session, high, priority=5)
+        assert len(preempt(session, now=later(61), policy=POLICY)) == 2
+        assert preempt(session, now=later(62), policy=POLICY) == []
+
+
+def test_room_is_made_for_a_job_behind_many_that_fit_no_host(ledger: Ledger):
+    with ledger.write() as session:
+        a_host(session, cards=1)
+        low = claim_of_new(session, a_project(session, "low"))
+        for _ in range(70):
+            a_queued_job(session, options={"devices": 2}, priority=5)
+        a_queued_job(session, priority=5)
+        assert preempt(session, now=later(61), policy=POLICY) == [low.job.id]
+
+
+def test_a_job_behind_one_that_fits_no_host_gets_its_room_kept(ledger: Ledger):
+    with ledger.write() as session:
+        a_host(session, cards=0)
+        devices.announce(session, "h", [FoundDevice("cuda", n, "a card", gib << 30) for n, gib in enumerate((80, 24))], now=NOW)
+        claim_of_new(session, a_project(session, "others"))
+        mine = a_project(session, "mine")
+        a_queued_job(session, mine, options={"devices": 2}).memory_bytes = 70 << 30
+        pair = a_queued_job(session, mine, options={"devices": 2})
+        assert claimed(session, at=1, worker=1) is None
+        session.refresh(pair)
+        assert pair.blocked_at == later(1)
+
+
 def test_a_cancel_or_a_pause_goes_before_making_room(ledger: Ledger):
     with ledger.write() as session:
         a_host(session, cards=2)
