@@ -7,6 +7,7 @@ examples. What is planned with is the whole token budget of the device.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,12 @@ class Group:
     name: str
     memory_bytes: int
     count: int
+    memories: tuple[int, ...]
+    """Of all devices of its host and kind: a run may take some that are larger than others."""
+
+    def many(self, needed_bytes: float) -> int:
+        """How many devices with so much memory a run on its host would find."""
+        return sum(memory >= needed_bytes for memory in self.memories)
 
     @property
     def label(self) -> str:
@@ -81,11 +88,11 @@ class Fit:
 
 
 def groups_of(devices: Sequence[Device]) -> list[Group]:
-    found: dict[tuple[str, str, str, int], int] = {}
+    found = Counter((device.host, device.kind, device.name, device.memory_bytes) for device in devices)
+    memories: dict[tuple[str, str], tuple[int, ...]] = {}
     for device in devices:
-        key = device.host, device.kind, device.name, device.memory_bytes
-        found[key] = found.get(key, 0) + 1
-    return [Group(*key, count) for key, count in found.items()]
+        memories[device.host, device.kind] = (*memories.get((device.host, device.kind), ()), device.memory_bytes)
+    return [Group(*key, count, memories[key[0], key[1]]) for key, count in found.items()]
 
 
 def way_on(kind: str, precision: Precision) -> Way | None:
@@ -124,8 +131,8 @@ def fit_on(load: Load, group: Group) -> Fit:
         return Fit(group, planned, f"it has {gib(group.memory_bytes)} of memory, and the longest example alone takes a device "
                                    f"of {gib(planned.needed_bytes)}; lower options.max_length or lora.r, or take a smaller "
                                    "model")
-    if group.count < load.devices:
-        return Fit(group, planned, f"the host has {group.count} of them, and options.devices asks for {load.devices}")
+    if (many := group.many(planned.needed_bytes)) < load.devices:
+        return Fit(group, planned, f"the host has {many} that would do, and options.devices asks for {load.devices}")
     return Fit(group, planned, None)
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from core.quotas.standing import Standing
+from core.scheduling.cluster import Need, Slot, choose_slots
 
 MOST_JOBS = 500
 """Jobs of the queue that are played; nobody foresees what comes behind so many."""
@@ -28,13 +29,18 @@ class Host:
     name: str
     kind: str
     """Name of its devices: what speeds are measured by."""
-    devices: tuple[int, ...]
-    """Memory of each of its devices, bytes."""
+    slots: tuple[Slot, ...]
+    """Its devices."""
     workers: int
-    """Train workers that are alive; each supervises one run."""
+    """Train workers that take jobs; each supervises one run."""
+
+    @property
+    def free(self) -> list[Slot]:
+        """Devices that no run holds at present."""
+        return [slot for slot in self.slots if slot.run_id is None]
 
     def fits(self, job: Waiting) -> bool:
-        return self.workers > 0 and sum(memory >= job.memory_bytes for memory in self.devices) >= job.devices
+        return self.workers > 0 and choose_slots(job.need, self.slots) is not None
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,8 @@ class Running:
     """A job that a run holds."""
 
     host: str
-    devices: tuple[int, ...]
-    """Memory of each that it holds."""
+    devices: tuple[str, ...]
+    """Ids of those that it holds."""
     seconds: float | None
     """Until it ends; None where nobody knows."""
     project_id: str = ""
@@ -62,6 +68,10 @@ class Waiting:
     """What it needs of each device."""
     not_before: float = 0.0
     has_begun: bool = False
+
+    @property
+    def need(self) -> Need:
+        return Need(self.devices, self.memory_bytes)
 
 
 @dataclass(frozen=True)
@@ -92,21 +102,26 @@ class _Place:
     """What is free on a host."""
 
     host: Host
-    free: list[int]
+    free: dict[str, Slot]
+    """By their ids."""
     workers: int
 
-    def take(self, job: Waiting) -> tuple[int, ...] | None:
-        """Take the smallest devices that fit, all it needs or none."""
-        fit = sorted(memory for memory in self.free if memory >= job.memory_bytes)[:job.devices]
-        if self.workers < 1 or len(fit) < job.devices:
+    def take(self, job: Waiting) -> tuple[str, ...] | None:
+        """Take the devices that a claim would take, all it needs or none."""
+        slots = choose_slots(job.need, self.free.values()) if self.workers > 0 else None
+        if slots is None:
             return None
-        for memory in fit:
-            self.free.remove(memory)
-        self.workers -= 1
-        return tuple(fit)
+        ids = tuple(slot.id for slot in slots)
+        self.hold(ids)
+        return ids
 
-    def give(self, devices: Sequence[int]) -> None:
-        self.free += devices
+    def hold(self, devices: Iterable[str]) -> None:
+        for device_id in devices:
+            self.free.pop(device_id, None)
+        self.workers -= 1
+
+    def give(self, devices: Collection[str]) -> None:
+        self.free |= {slot.id: slot for slot in self.host.slots if slot.id in devices}
         self.workers += 1
 
 
@@ -124,7 +139,7 @@ class _World:
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def run(self) -> dict[str, Start]:
-        self.places = {host.name: _Place(host, list(host.devices), host.workers) for host in self.hosts}
+        self.places = {host.name: _Place(host, {slot.id: slot for slot in host.slots}, host.workers) for host in self.hosts}
         for run in self.running:
             self._hold(run)
         left = list(self.queue[:MOST_JOBS])
@@ -147,10 +162,7 @@ class _World:
         """Take what a run holds out of what is free; expect its end, if it is foreseen."""
         place = self.places.get(run.host)
         if place is not None:
-            for memory in run.devices:
-                if memory in place.free:
-                    place.free.remove(memory)
-            place.workers -= 1
+            place.hold(run.devices)
         if run.seconds is not None:
             self._expect(run.seconds, run)
 

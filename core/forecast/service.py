@@ -21,6 +21,7 @@ from core.jobs.estimate import FORESEEN_SECONDS, seconds_left
 from core.jobs.models import Job, Run
 from core.quotas.limits import Rules, period_at
 from core.quotas.standing import read_standing
+from core.scheduling.cluster import Slot
 from core.workers.models import Worker
 from core.workers.service import takes_jobs
 
@@ -66,15 +67,15 @@ def hosts_of(session: Session, *, now: datetime) -> list[Host]:
     devices: dict[str, list[Device]] = {}
     for device in session.scalars(select(Device).where(Device.host.in_(list(counts))).order_by(Device.host, Device.ordinal)):
         devices.setdefault(device.host, []).append(device)
-    return [Host(name, devices[name][0].name, tuple(device.memory_bytes for device in devices[name]), count)
+    return [Host(name, devices[name][0].name, tuple(_slot(device) for device in devices[name]), count)
             for name, count in sorted(counts.items()) if name in devices]
 
 
 def running(session: Session, speeds: Speeds, *, now: datetime) -> list[Running]:
     """What runs hold, and for how long yet."""
-    held: dict[str, list[int]] = {}
-    for device in session.scalars(select(Device).where(Device.run_id.is_not(None))):
-        held.setdefault(device.run_id or "", []).append(device.memory_bytes)
+    held: dict[str, list[str]] = {}
+    for run_id, device_id in session.execute(select(Device.run_id, Device.id).where(Device.run_id.is_not(None))):
+        held.setdefault(run_id, []).append(device_id)
     kinds = dict(session.execute(select(Device.host, Device.name)).all())
     query = select(Job, Run).join(Run, Run.id == Job.run_id).where(Run.state == "holding")
     return [Running(run.host, tuple(held.get(run.id, ())),
@@ -94,6 +95,10 @@ def waiting_of(job: Job, now: datetime) -> Waiting:
     wait = (job.not_before - now).total_seconds() if job.not_before is not None else 0.0
     return Waiting(job.id, job.project_id, job.key_id, job.devices, job.memory_bytes or 0, max(0.0, wait),
                    job.started_at is not None)
+
+
+def _slot(device: Device) -> Slot:
+    return Slot(device.id, device.kind, device.memory_bytes, device.run_id)
 
 
 def _ends_in(job: Job, run: Run, speed: Speed | None, now: datetime) -> float | None:

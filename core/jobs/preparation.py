@@ -182,11 +182,12 @@ def _devices_warning(session: Session, job: Job, needs: dict[str, int], groups: 
     if 0 < most < job.devices:
         return (f"; options.devices is {job.devices} and the largest known host has {most}: it stays queued until "
                 "a worker with as many comes; cancel it and ask for fewer to train at once")
-    if not needs or not groups or any(group.memory_bytes >= needs.get(group.kind, math.inf) for group in groups):
+    if not needs or not groups or any(group.many(needs.get(group.kind, math.inf)) >= job.devices for group in groups):
         return ""
     told = ", ".join(f"{group.name} on {group.host} has {gib(group.memory_bytes)}" for group in groups[:3])
     need = ", ".join(f"{gib(needs[kind])} on a {word}" for kind, word in (("cuda", "GPU"), ("cpu", "CPU")) if kind in needs)
-    return (f"; it needs {need}, and no known device has as much ({told}): it stays queued until a worker with more memory "
+    lacking = "no known device has as much" if job.devices == 1 else f"no known host has {job.devices} devices with as much"
+    return (f"; it needs {need}, and {lacking} ({told}): it stays queued until a worker with more memory "
             "comes; lower options.max_length or lora.r, or take a smaller model, to train at once")
 
 

@@ -12,15 +12,14 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core.devices.models import Device
 from core.errors import NotFound, shown
-from core.forecast.play import MOST_JOBS
+from core.forecast.play import MOST_JOBS, Host
 from core.forecast.record import Accuracy, accuracy
 from core.forecast.service import NOTHING, Foreseen, foresee, hosts_of, waiting_of
 from core.jobs.models import Job
 from core.jobs.states import HELD
 from core.queue.order import in_turn, jobs_by_id, played
-from core.queue.reasons import VALIDATING, Devices, Reason, by_devices, held, rests
+from core.queue.reasons import VALIDATING, Reason, by_devices, held, rests
 from core.quotas.limits import Rules
 from core.quotas.standing import Standing, read_standing
 from core.scheduling.policy import Policy
@@ -78,8 +77,7 @@ def look(session: Session, *, project_id: str | None, sharing: Sharing, now: dat
     asked += [(job_id, None) for job_id, owner in validating if project_id in (None, owner)]
     page = asked[_behind(asked, after):]
     foreseen = foresee(session, played(session, turns, MOST_JOBS), hosts, rules=sharing.rules, now=now)
-    devices = Devices(hosts, *_free(session, [host.name for host in hosts]))
-    why = _Why(read_standing(session, rules=sharing.rules, now=now), devices, now)
+    why = _Why(read_standing(session, rules=sharing.rules, now=now), hosts, now)
     jobs = jobs_by_id(session, (job_id for job_id, _ in page[:limit]))
     entries = [Entry(jobs[job_id], place, why.of(jobs[job_id], place), foreseen.get(job_id, NOTHING))
                for job_id, place in page[:limit]]
@@ -91,7 +89,7 @@ def look(session: Session, *, project_id: str | None, sharing: Sharing, now: dat
 @dataclass(frozen=True)
 class _Why:
     standing: Standing
-    devices: Devices
+    hosts: Sequence[Host]
     now: datetime
 
     def of(self, job: Job, place: int | None) -> Reason:
@@ -102,7 +100,7 @@ class _Why:
             return held(hold)
         if job.not_before is not None and job.not_before > self.now:
             return rests(job.not_before)
-        return by_devices(waiting_of(job, self.now), self.devices, ahead=place - 1)
+        return by_devices(waiting_of(job, self.now), self.hosts, ahead=place - 1)
 
 
 def _behind(asked: Sequence[tuple[str, int | None]], after: str | None) -> int:
@@ -114,13 +112,6 @@ def _behind(asked: Sequence[tuple[str, int | None]], after: str | None) -> int:
         raise NotFound(f"no waiting job {shown(after)} in this project; it has started or ended meanwhile; list the queue from "
                        "its beginning", param="after")
     return found
-
-
-def _free(session: Session, hosts: Sequence[str]) -> tuple[int, int]:
-    """Free devices of these hosts, and all of them."""
-    query = select(func.count(), func.count(Device.run_id)).where(Device.host.in_(hosts))
-    total, held_by_runs = session.execute(query).one()
-    return total - held_by_runs, total
 
 
 def _validating(session: Session) -> list[tuple[str, str]]:

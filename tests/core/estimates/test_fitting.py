@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from core.estimates.fitting import Group, fit_on, load_of, needs_of, plan_on, way_on
+from core.devices.models import Device
+from core.estimates.fitting import Group, fit_on, groups_of, load_of, needs_of, plan_on, way_on
 from core.estimates.memory import Way
 from core.estimates.shape import ModelShape
 from core.specs.job import JobSpec
@@ -16,7 +17,7 @@ def load(*, batch_size: int = 8, longest: int = 1024, **options: object):
 
 
 def card(gigabytes: int, count: int = 1) -> Group:
-    return Group("host", "cuda", "a card", gigabytes * GIB, count)
+    return Group("host", "cuda", "a card", gigabytes * GIB, count, (gigabytes * GIB,) * count)
 
 
 def test_a_job_fits_where_its_longest_example_fits_alone() -> None:
@@ -33,11 +34,21 @@ def test_longer_examples_need_more() -> None:
 
 def test_several_devices_must_be_on_one_host() -> None:
     assert fit_on(load(devices=2), card(24, count=2)).reason is None
-    assert fit_on(load(devices=2), card(24)).reason == "the host has 1 of them, and options.devices asks for 2"
+    assert fit_on(load(devices=2), card(24)).reason == "the host has 1 that would do, and options.devices asks for 2"
+
+
+def test_devices_of_one_kind_and_host_train_together_though_some_are_larger() -> None:
+    def group(kind: str, gigabytes: int, host: str = "host") -> Device:
+        return Device(host=host, kind=kind, name=f"{gigabytes} GB", memory_bytes=gigabytes * GIB)
+
+    two = load(devices=2)
+    found = groups_of([group("cuda", 80), group("cuda", 24), group("cuda", 16), group("cpu", 64), group("cuda", 24, "other")])
+    fitting = [(each.host, each.name) for each in found if fit_on(two, each).reason is None]
+    assert fitting == [("host", "80 GB"), ("host", "24 GB")]
 
 
 def test_a_cpu_computes_in_no_fp16() -> None:
-    cpu = Group("host", "cpu", "x86_64", 64 * GIB, 1)
+    cpu = Group("host", "cpu", "x86_64", 64 * GIB, 1, (64 * GIB,))
     assert fit_on(load(), cpu).reason is None
     refused = fit_on(load(precision="fp16"), cpu)
     assert refused.reason == "options.precision is 'fp16', and no CPU computes in it; ask for 'auto'"

@@ -8,16 +8,18 @@ import pytest
 from core.forecast.play import Host, Running, Start, Waiting, play
 from core.quotas.limits import Limits
 from core.quotas.standing import Standing
+from core.scheduling.cluster import Slot
 
 CARD = 1 << 30
 
 
 def a_host(name: str = "a", devices: int = 1, *, workers: int | None = None, memory: int = CARD) -> Host:
-    return Host(name, "card", (memory,) * devices, devices if workers is None else workers)
+    slots = tuple(Slot(f"{name}{number}", "cuda", memory) for number in range(devices))
+    return Host(name, "card", slots, devices if workers is None else workers)
 
 
 def a_run(seconds: float | None, *, host: str = "a", devices: int = 1, project: str = "p") -> Running:
-    return Running(host, (CARD,) * devices, seconds, project)
+    return Running(host, tuple(f"{host}{number}" for number in range(devices)), seconds, project)
 
 
 def jobs(*names: str, **fields) -> list[Waiting]:
@@ -54,6 +56,12 @@ def test_a_job_of_two_devices_is_not_overtaken_on_its_host():
     assert foretold([a_host(devices=2)], [a_run(5.0)], queue) == {"big": 5.0, "small": 15.0}
 
 
+def test_a_job_runs_on_devices_of_one_kind():
+    mixed = Host("a", "card", (Slot("x", "cuda", CARD), Slot("y", "cpu", 8 * CARD)), 2)
+    assert foretold([mixed], [], jobs("pair", devices=2)) == {}
+    assert foretold([mixed], [], jobs("one", "two")) == {"one": 0.0, "two": 0.0}
+
+
 def test_a_job_that_fits_no_host_keeps_nobody():
     queue = [*jobs("never", devices=3), *jobs("small")]
     assert foretold([a_host(devices=2)], [], queue) == {"small": 0.0}
@@ -62,8 +70,7 @@ def test_a_job_that_fits_no_host_keeps_nobody():
 def test_a_job_waits_for_a_device_that_is_large_enough():
     hosts = [a_host("small"), a_host("large", memory=4 * CARD)]
     queue = [*jobs("big", memory_bytes=2 * CARD), *jobs("any")]
-    running = [Running("large", (4 * CARD,), 6.0, "p")]
-    assert foretold(hosts, running, queue) == {"big": 6.0, "any": 0.0}
+    assert foretold(hosts, [a_run(6.0, host="large")], queue) == {"big": 6.0, "any": 0.0}
 
 
 def test_as_many_run_at_once_as_there_are_workers():
@@ -98,7 +105,7 @@ def test_no_device_is_ever_held_twice_and_the_order_is_kept(seed: int):
     queue = [Waiting(str(n), "p", devices=chance.choice((1, 1, 1, 2, 4))) for n in range(40)]
     seconds = {job.id: chance.uniform(1, 50) for job in queue}
     starts = play(hosts, [], queue, durations=lambda job, host: seconds[job.id], standing=Standing())
-    sizes = {host.name: len(host.devices) for host in hosts}
+    sizes = {host.name: len(host.slots) for host in hosts}
     assert set(starts) == {job.id for job in queue if job.devices <= max(sizes.values())}
     needs = {job.id: job.devices for job in queue}
     for moment in (start.seconds for start in starts.values()):

@@ -116,6 +116,17 @@ def test_a_job_that_fits_no_known_device_is_told_so_and_waits(ledger: Ledger, ar
     assert "a card on host has 12.0 GiB): it stays queued until a worker with more memory comes" in told.message
 
 
+def test_a_job_whose_devices_are_not_all_large_enough_is_told_so(ledger: Ledger, artifacts: Artifacts):
+    with ledger.write() as session:
+        cards = [FoundDevice("cuda", number, "a card", gib << 30) for number, gib in enumerate((80, 12))]
+        devices.announce(session, "host", cards, now=NOW)
+    job = prepared(ledger, artifacts, chats(20), facts=LARGE, options={"devices": 2})
+    with ledger.read() as session:
+        told = events_after(session, job.id, 0, 100)[-1]
+    assert told.level == "warn"
+    assert "no known host has 2 devices with as much" in told.message
+
+
 def test_short_rows_need_less_memory_than_long_ones(sqlite_ledger: Ledger, artifacts: Artifacts):
     long = orjson.dumps({"messages": [{"role": "user", "content": "q" * 9000}, {"role": "assistant", "content": "a"}]}) + b"\n"
 

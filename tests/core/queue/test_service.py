@@ -107,6 +107,30 @@ def test_a_job_of_two_devices_says_that_it_needs_both(ledger: Ledger):
     assert entry.reason.message == "it needs 2 devices of one host at once; 1 of 2 devices are free and no job is before it"
 
 
+def test_free_devices_of_several_hosts_are_no_room_for_one_job(ledger: Ledger):
+    with ledger.write() as session:
+        for host in ("host", "other"):
+            first, _ = a_worker(session, host, devices_of=2)
+            assert devices.lease(session, f"run on {host}", [first], now=NOW)
+        a_queued_job(session, options={"devices": 2})
+        assert looked(session).entries[0].reason.message == (
+            "it needs 2 devices of one host at once; 2 of 4 devices are free and no job is before it")
+
+
+def test_free_devices_that_are_too_small_are_no_room(ledger: Ledger):
+    with ledger.write() as session:
+        a_worker(session)
+        workers.announce(session, worker_id="wrk_mixed", host="mixed", pid=1, queue="train", version="1", now=NOW)
+        found = [FoundDevice("cpu", 0, "a processor", CARD), FoundDevice("cuda", 0, "a large card", 4 * CARD)]
+        _, large = devices.announce(session, "mixed", found, now=NOW)
+        assert devices.lease(session, "run_1", [large.id], now=NOW)
+        one, pair = a_queued_job(session), a_queued_job(session, options={"devices": 2})
+        one.memory_bytes = 2 * 10**9
+        told = {entry.job.id: entry.reason for entry in looked(session).entries}
+    assert told[one.id].message == "it needs 2.0 GB on each device; 2 of 3 devices are free and no job is before it"
+    assert told[pair.id].code == "needs_devices"
+
+
 def test_a_quota_is_a_reason_with_its_numbers(ledger: Ledger):
     with ledger.write() as session:
         first, _ = a_worker(session, devices_of=2)
