@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from cli.loglines import render
+from core.lines import LineWriter, unbuffered
 
 PR_SET_PDEATHSIG = 1
 
@@ -51,28 +52,35 @@ def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 class Speaker:
-    """Passes children's lines on, each whole and behind its child's name."""
+    """Passes children's lines on, each whole and behind its child's name. Their pipes are read whoever reads what is said."""
 
     def __init__(self, out: IO[bytes] | None = None) -> None:
-        self._out = out or sys.stdout.buffer
-        self._is_terminal = self._out.isatty()
-        self._lock = threading.Lock()
+        out = out or unbuffered(sys.stdout)
+        self._is_terminal = out.isatty()
+        self._lines = LineWriter(out, say_left_out=_left_out)
 
     def follow(self, name: str, pipe: IO[bytes]) -> None:
         """Pass on the lines of one child, in a thread, until it closes its end."""
         threading.Thread(target=self._pass_on, args=(name, pipe), name=f"lines of {name}", daemon=True).start()
 
     def say(self, name: str, text: str) -> None:
-        self._write(name, text.encode(errors="replace") + b"\n")
+        self._lines.write(_behind(name, text.encode(errors="replace")))
+
+    def close(self) -> None:
+        """Let what was said be written, as far as somebody reads it."""
+        self._lines.flush()
 
     def _pass_on(self, name: str, pipe: IO[bytes]) -> None:
         with pipe:
             for line in pipe:
                 shown = render(line) if self._is_terminal else line
                 if shown is not None:
-                    self._write(name, shown if shown.endswith(b"\n") else shown + b"\n")
+                    self._lines.write(_behind(name, shown))
 
-    def _write(self, name: str, line: bytes) -> None:
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            self._out.write(f"{name:<8} │ ".encode() + line)
-            self._out.flush()
+
+def _behind(name: str, line: bytes) -> bytes:
+    return f"{name:<8} │ ".encode() + line.removesuffix(b"\n") + b"\n"
+
+
+def _left_out(lines: int) -> bytes:
+    return _behind("serve", f"{lines} lines were left out here: nobody read them".encode())

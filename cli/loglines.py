@@ -25,7 +25,8 @@ def render(line: bytes) -> bytes | None:
         return line
     if not isinstance(told, dict) or "event" not in told:
         return line
-    if told["event"] in QUIET and int(told.get("status") or 0) < 500:
+    status = told.get("status")
+    if told["event"] in QUIET and not (isinstance(status, int) and status >= 500):
         return None
     return _compose(told).encode(errors="replace") + b"\n"
 
@@ -48,5 +49,5 @@ def _compose(told: dict[str, Any]) -> str:
 def _clock(stamp: Any) -> str:
     try:
         return datetime.fromisoformat(str(stamp)).astimezone().strftime("%H:%M:%S")
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""

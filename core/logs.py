@@ -3,7 +3,8 @@
     log = get_log(__name__)
     log.info("run.claimed", job_id=job.id, attempt=2)
 
-Lines of libraries (through the standard `logging`) take the same form. Text values are cut, so that no line carries a page.
+Lines of libraries (through the standard `logging`) take the same form. Text values are cut, so that no line carries a page. A
+standard error that nobody reads keeps nobody waiting: see `core/lines.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any
 
 import orjson
 import structlog
+
+from core.clock import system_clock
+from core.lines import LineWriter, unbuffered
 
 VALUE_CHARACTERS = 512
 TRACEBACK_CHARACTERS = 8192
@@ -35,7 +39,7 @@ def configure_logs(level: str, **bound: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(LineWriter(unbuffered(sys.stderr), say_left_out=lambda lines: _left_out(lines, bound)))
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[_add_fields(bound), structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -50,6 +54,26 @@ def configure_logs(level: str, **bound: str) -> None:
 
 def get_log(name: str) -> Any:
     return structlog.stdlib.get_logger(name)
+
+
+class _Lines(logging.Handler):
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(self.format(record).encode(errors="replace") + b"\n")
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+
+def _left_out(lines: int, bound: dict[str, str]) -> bytes:
+    told = {"event": "lines.left_out", "lines": lines, "level": "warning", "timestamp": system_clock().isoformat(), **bound}
+    return _to_json(told).encode() + b"\n"
 
 
 def _add_fields(bound: dict[str, str]):

@@ -5,6 +5,7 @@ SOAK_TRAINER holds the trainer's options. It is read here alone: a server's own 
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -18,4 +19,5 @@ if __name__ == "__main__":
     status = main(child=[*TRAINER, *shlex.split(os.environ.get(OPTIONS, ""))])
     sys.stdout.flush()
     sys.stderr.flush()
+    logging.shutdown()
     os._exit(status)

@@ -20,6 +20,11 @@ def test_a_line_that_is_none_of_ours_stays_as_it_is() -> None:
         assert render(line) == line
 
 
+def test_an_odd_line_ends_no_thread_that_reads_them() -> None:
+    assert render(b'{"event": ["request.answered"], "timestamp": "0001-01-01T00:00:00+14:00"}') is not None
+    assert render(b'{"event": "request.answered", "status": "odd"}') is None
+
+
 def test_requests_are_shown_only_when_the_server_is_at_fault() -> None:
     def answered(status: int) -> bytes:
         return json.dumps({"event": "request.answered", "status": status}).encode()

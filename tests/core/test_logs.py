@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 
@@ -36,3 +37,16 @@ def test_a_value_forges_no_line_and_fills_no_page() -> None:
 def test_a_traceback_is_one_field() -> None:
     (line,) = lines("try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('run.fault')")
     assert "ZeroDivisionError" in line["exception"]
+
+
+def test_a_standard_error_that_nobody_reads_keeps_nobody_waiting() -> None:
+    program = ("from core.logs import *; configure_logs('info'); log = get_log('x')\n"
+               "for number in range(20_000): log.info('step.done', text='x' * 100)\n"
+               "print('done', flush=True)")
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert select.select([process.stdout], [], [], 30)[0]
+    finally:
+        process.kill()
+        process.communicate()
