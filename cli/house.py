@@ -2,8 +2,10 @@
 
 A part that dies is started again in 0.2 seconds, but its starts are kept apart by a time that doubles from 0.2 to 10 seconds,
 and that begins anew once the part has lived for ten. A stop goes through the parts in the order of `stops_as`: those that take
-work in before those that do it, the bell last; each gets its grace, then KILL. A second request to stop shortens every grace to
-a second.
+work in before those that do it, the bell last; each gets its grace, then KILL. Parts of one order are told together, and their
+graces run together. A second request to stop shortens every grace to a second.
+
+Nothing keeps the main thread waiting that is not the stop of a part: what a death entails is done in a thread beside it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Part:
     """Parts with the same number are stopped together, smaller numbers first."""
     grace_seconds: float
     when_dead: Callable[[int], None] = lambda pid: None
-    """Hears the process id of a dead one, before the next is started."""
+    """Hears the process id of a dead one, in a thread of its own: it may wait for what is out of reach."""
 
 
 class Member:
@@ -82,9 +84,13 @@ class House:
         self._woken.set()
 
     def listen(self) -> None:
-        """Take the process's signals: INT, TERM and HUP ask for a stop, CHLD says that somebody died."""
-        stops = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self.ask_to_stop)
-        hear({**stops, signal.SIGCHLD: self._woken.set})
+        """Take the process's signals: INT, TERM and HUP ask for a stop, CHLD says that somebody died.
+
+        A HUP that `nohup` had ignored stays so: the server outlives the terminal."""
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        hear({**dict.fromkeys(numbers, self.ask_to_stop), signal.SIGCHLD: self._woken.set})
 
     def start(self) -> None:
         for member in self._members:
@@ -113,8 +119,9 @@ class House:
             for member in alive:
                 assert member.process is not None
                 member.process.terminate()
+            asked_at = time.monotonic()
             for member in alive:
-                self._wait_for_end(member)
+                self._wait_for_end(member, asked_at)
 
     def _mend(self, now: float) -> None:
         for member in self._members:
@@ -130,7 +137,7 @@ class House:
         member.expect(now)
         self._speaker.say("serve", f"{member.part.name} (process {pid}) ended with {_ending(code)}; started again in "
                                    f"{member.next_start - now:.1f} s")
-        member.part.when_dead(pid)
+        threading.Thread(target=member.part.when_dead, args=(pid,), name=f"after {pid}", daemon=True).start()
 
     def _start(self, member: Member) -> None:
         member.started_at = time.monotonic()
@@ -152,9 +159,8 @@ class House:
             due.append(min(deadline, now + 0.1))
         return max(0.0, min([*due, now + LOOK_SECONDS]) - now)
 
-    def _wait_for_end(self, member: Member) -> None:
+    def _wait_for_end(self, member: Member, asked_at: float) -> None:
         assert member.process is not None
-        asked_at = time.monotonic()
         while member.process.poll() is None:
             grace = HASTE_SECONDS if self._stops_asked > 1 else member.part.grace_seconds
             if time.monotonic() - asked_at > grace:

@@ -4,6 +4,9 @@
 
 The ledger, the bell and the storage are the embedded ones unless their settings name others. A train worker that dies has its
 leases ended at once, so that its job goes on with the next one instead of waiting for the lease to lapse.
+
+Once the parts run, nothing here waits for the ledger or for a reader of what is said: without either a stop is obeyed and a
+dead part started again.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -65,18 +69,18 @@ def keep_house(settings: Settings, *, worker: str = "worker") -> None:
     settings = settings.model_copy(update={"port": take_port(settings.host, settings.port)})
     make_home(settings.home)
     places_of(settings)  # a mistake in the operator's file ends the start, not the first job that names a place
-    with hold_home(settings.home):
+    with hold_home(settings.home), closing(Speaker()) as speaker:
         migrate.migrate(settings.sql_url)
         ledger = Ledger(settings.sql_url, durability="NORMAL", pool_size=2)
-        speaker = Speaker()
         if not settings.database_url:  # the lock on the home says that nobody else serves this ledger
             free_leases(ledger, runs_no_more, speaker)
+        has_key = is_key_there(ledger)
         house = House(build_parts(settings, ledger, speaker, worker=worker), speaker)
         house.listen()
         try:
             house.start()
             if house.keep(until=lambda: is_ready(settings), seconds=READY_SECONDS):
-                _welcome(settings, ledger, speaker)
+                _welcome(settings, speaker, has_key=has_key)
             elif not house.is_stopping:
                 speaker.say("serve", f"the API was not ready within {READY_SECONDS:.0f} s; its lines above say why")
             house.keep()
@@ -107,7 +111,7 @@ def build_parts(settings: Settings, ledger: Ledger, speaker: Speaker, *, worker:
     def python(name: str, *arguments: str, stops_as: int, grace: float) -> Part:
         command = [sys.executable, "-m", *arguments]
         return Part(name, lambda: start_child(command, environment=environment), stops_as, grace,
-                    lambda pid: free_leases(ledger, pid.__eq__, speaker))
+                    lambda pid: free_leases(ledger, lambda each: each == pid and runs_no_more(pid), speaker))
 
     trainers = len(find_devices(settings.device))
     names = ["train"] if trainers == 1 else [f"train {number}" for number in range(trainers)]
@@ -141,6 +145,11 @@ def runs_no_more(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
+def is_key_there(ledger: Ledger) -> bool:
+    with ledger.read() as session:
+        return any(key.revoked_at is None for key in list_keys(session))
+
+
 def is_ready(settings: Settings) -> bool:
     try:
         return httpx.get(address(settings) + "/readyz", timeout=1.0, trust_env=False).status_code == 200
@@ -161,9 +170,7 @@ def _redis(settings: Settings) -> Part:
     return Part("redis", start, 4, REDIS_GRACE_SECONDS)
 
 
-def _welcome(settings: Settings, ledger: Ledger, speaker: Speaker) -> None:
-    with ledger.read() as session:
-        has_key = any(key.revoked_at is None for key in list_keys(session))
+def _welcome(settings: Settings, speaker: Speaker, *, has_key: bool) -> None:
     devices = find_devices(settings.device)
     lines = [
         f"Headrace {version('headrace')} listens on {address(settings)} (process {os.getpid()}, "

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def test_parts_are_stopped_in_order(tmp_path: Path) -> None:
 
 def test_a_part_that_does_not_stop_is_killed_after_its_grace() -> None:
     lines = Lines()
-    house = House([sleeper("deaf", deaf=True)], Speaker(lines))
+    speaker = Speaker(lines)
+    house = House([sleeper("deaf", deaf=True)], speaker)
     house.start()
     house.keep(until=lambda: b"deaf lives" in lines.getvalue(), seconds=5)
     process = house.process("deaf")
@@ -89,6 +91,7 @@ def test_a_part_that_does_not_stop_is_killed_after_its_grace() -> None:
 
     assert 0.5 < time.monotonic() - began < 5
     assert not _lives(pid)
+    speaker.close()
     assert b"is killed" in lines.getvalue()
 
 
@@ -104,6 +107,61 @@ def test_a_second_request_to_stop_shortens_the_grace() -> None:
 
     assert time.monotonic() - began < 10
     assert not house.keep(until=lambda: True)
+
+
+def test_parts_that_do_not_stop_use_their_grace_up_together() -> None:
+    lines = Lines()
+    speaker = Speaker(lines)
+    house = House([sleeper(f"deaf {number}", deaf=True) for number in range(10)], speaker)
+    house.start()
+    house.keep(until=lambda: lines.getvalue().count(b" lives") == 10, seconds=20)
+    began = time.monotonic()
+    house.stop()
+
+    assert time.monotonic() - began < 5 * 0.6
+    speaker.close()
+    assert lines.getvalue().count(b"is killed") == 10
+
+
+def test_what_a_death_entails_keeps_no_part_waiting() -> None:
+    is_over = threading.Event()
+    part = dataclasses.replace(sleeper("a"), when_dead=lambda pid: is_over.wait(20))
+    house = House([part], Speaker(Lines()))
+    house.start()
+    first = house.process("a")
+    assert first is not None
+    try:
+        os.killpg(first.pid, signal.SIGKILL)
+        assert house.keep(until=lambda: house.process("a") not in (None, first), seconds=10)
+    finally:
+        is_over.set()
+        house.stop()
+
+
+def test_a_reader_who_does_not_read_keeps_neither_the_parts_nor_the_stop_waiting(tmp_path: Path) -> None:
+    spoken = tmp_path / "spoken"
+    command = ["/bin/sh", "-c", f"yes | head -c 1000000; touch {spoken}; while :; do sleep 0.05; done"]
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb", buffering=0) as out:
+        speaker = Speaker(out)
+        house = House([Part("a", lambda: start_child(command, environment=os.environ), 1, 5)], speaker)
+        house.start()
+        try:
+            assert house.keep(until=spoken.exists, seconds=20)
+        finally:
+            house.stop()
+        speaker.say("serve", "stopped")
+        speaker.close()
+        reader.close()
+
+
+def test_a_hangup_that_was_ignored_at_the_start_is_ignored_on() -> None:
+    program = ("import io, signal; from cli.children import Speaker; from cli.house import House; "
+               "signal.signal(signal.SIGHUP, signal.SIG_IGN); House([], Speaker(io.BytesIO())).listen(); "
+               "print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "True\n"
 
 
 def test_lines_of_children_come_whole_and_behind_their_names() -> None:
