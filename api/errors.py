@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
 from api.faults import fault_of
+from core.db.away import is_database_away
 from core.errors import (
     Conflict,
     DataError,
@@ -99,7 +98,7 @@ def answer_to(error: BaseException) -> Answer:
         return _of_http(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _of_headrace(disk_full("the server's disk is full; nothing was stored; ask the operator to make room"))
-    if isinstance(error, SQLAlchemyError) and _is_database_away(error):
+    if is_database_away(error):
         return _of_headrace(Unavailable("the database does not answer; nothing was changed; try again in a few seconds"))
     return Answer(500, "the server met an error that it did not expect; try again, and give the operator the x-request-id of "
                        "this answer if it stays", "server_error")
@@ -154,9 +153,3 @@ def _with_allowed_methods(app: FastAPI, request: Request, error: HTTPException) 
     methods = [method for method in METHODS if any(
         route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.routes)]
     return HTTPException(405, headers={"Allow": ", ".join(methods)}) if methods else error
-
-
-def _is_database_away(error: SQLAlchemyError) -> bool:
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
-        return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated

@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
+from core.db.away import is_database_away
 from core.errors import StorageAway
 from core.logs import get_log
 
@@ -21,9 +19,7 @@ REST_SECONDS = 0.5
 
 def is_away(error: BaseException) -> bool:
     """Say whether `error` means that the database or the storage did not answer, rather than that it refused."""
-    if isinstance(error, (IntegrityError, ProgrammingError)):
-        return False
-    return isinstance(error, (DBAPIError, DisconnectionError, PoolTimeout, ConnectionError, StorageAway))
+    return is_database_away(error) or isinstance(error, (ConnectionError, StorageAway))
 
 
 def insist(work: Callable[[], T], *, until: threading.Event, grace_seconds: float = 0.0) -> T:
