@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from core.clock import system_clock
 from core.db.migrate import require_current
+from core.db.postgres import PATIENCE, Patience
 from core.db.session import Ledger
 from core.errors import ConfigurationError
 from core.logs import configure_logs, get_log
@@ -56,7 +57,8 @@ def main(arguments: list[str] | None = None, *, child: Sequence[str] = CHILD) ->
 def work(settings: Settings, queue: str, *, slots: int, stop: threading.Event, heard: threading.Event,
          child: Sequence[str] = CHILD) -> None:
     """Serve one queue until `stop` is set."""
-    ledger = Ledger(settings.sql_url, durability="NORMAL", pool_size=POOL_SIZE + slots)
+    patience = Patience.within(settings.lease_seconds) if queue == "train" else PATIENCE
+    ledger = Ledger(settings.sql_url, durability="NORMAL", pool_size=POOL_SIZE + slots, patience=patience)
     bell, rings = Bell(settings.bell_url), Queue(settings.bell_url)
     log.info("worker.started", pid=os.getpid())
     try:

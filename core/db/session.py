@@ -2,7 +2,8 @@
 
 SQLite runs in WAL mode; every writing transaction begins IMMEDIATE, since a read that turns into a write is refused at once
 under contention, whatever the busy timeout. `synchronous` is FULL where a client is promised something (the API) and NORMAL in
-workers, whose lost last second is trained again. PostgreSQL is left as it is configured.
+workers, whose lost last second is trained again. PostgreSQL is left as it is configured, but for how long each end waits for
+the other (`core/db/postgres.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import orjson
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.db import postgres
+from core.db.postgres import PATIENCE, Patience
+
 Durability = Literal["FULL", "NORMAL"]
 
 BUSY_SECONDS = 30
@@ -28,8 +32,9 @@ POOL_SIZE = 40
 class Ledger:
     """Gives transactions on one database. Safe to share between threads; open it again after a fork."""
 
-    def __init__(self, url: str, *, durability: Durability = "FULL", pool_size: int = POOL_SIZE) -> None:
-        self.engine = build_engine(url, durability=durability, pool_size=pool_size)
+    def __init__(self, url: str, *, durability: Durability = "FULL", pool_size: int = POOL_SIZE,
+                 patience: Patience | None = PATIENCE) -> None:
+        self.engine = build_engine(url, durability=durability, pool_size=pool_size, patience=patience)
         self._write = sessionmaker(self.engine, expire_on_commit=False)
         self._read = sessionmaker(self.engine.execution_options(headrace_reads=True), expire_on_commit=False)
 
@@ -49,10 +54,10 @@ class Ledger:
         self.engine.dispose()
 
 
-def build_engine(url: str, *, durability: Durability, pool_size: int) -> Engine:
+def build_engine(url: str, *, durability: Durability, pool_size: int, patience: Patience | None = None) -> Engine:
     shared = {"pool_size": pool_size, "max_overflow": 0, "json_serializer": write_json, "json_deserializer": orjson.loads}
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, **shared)
+        return postgres.build(url, patience, **shared)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **shared)
 
     @event.listens_for(engine, "connect")

@@ -3,12 +3,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from core.db.postgres import Patience
 from core.db.session import Ledger
 from core.jobs import claims
 from core.jobs import service as jobs
 from core.jobs.claims import Claim
 from core.jobs.models import Run
 from tests import factories
+from tests.core.db.silence import silent_way
 from worker.keeper import LeaseKeeper
 
 
@@ -67,3 +69,18 @@ def test_a_ledger_that_is_away_loses_no_run(sqlite_ledger: Ledger, tmp_path) -> 
     with a_keeper(nowhere, a_run(sqlite_ledger)) as keeper:
         time.sleep(1.2)
         assert not keeper.is_lost
+
+
+def test_a_lease_is_renewed_by_another_connection_when_the_first_falls_silent(postgres_url: str) -> None:
+    beside = Ledger(postgres_url, pool_size=2)
+    claim = a_run(beside)
+    with silent_way(postgres_url) as way:
+        ledger = Ledger(way.url, pool_size=2, patience=Patience(answer_seconds=1.5))
+        with a_keeper(ledger, claim) as keeper:
+            assert soon(lambda: renewals(beside, claim) >= 1)
+            way.silence()
+            kept = renewals(beside, claim)
+            assert soon(lambda: renewals(beside, claim) >= kept + 2)
+            assert not keeper.is_lost
+        ledger.close()
+    beside.close()
