@@ -31,6 +31,7 @@ from worker.held_out import HeldOutRows, stream_after
 from worker.ranks import Member, read_member
 from worker.reports import Alive, Failed, FailureKind, PhaseChanged, Started
 from worker.sharing import Sharing, open_sharing, share_of
+from worker.shortage import is_out_of_memory
 from worker.training.state import Origin, State, read_state
 
 if TYPE_CHECKING:
@@ -111,21 +112,24 @@ def schedule_of(spec: RunSpec) -> dict:
 def failure(error: BaseException) -> Failed:
     """Say whose fault an ending is: the user's, the memory's, or the infrastructure's.
 
-    A base model's folder that is refused counts with the user's: no retry would change it.
+    A base model's folder that is refused counts with the user's: no retry would change it. The memory's is what does not fit
+    after less was tried. Memory that ran out elsewhere, as while the model is loaded, may be another process's doing, so it
+    counts with the infrastructure's.
     """
     if isinstance(error, (DataError, RunRejected, RequestError, ConfigurationError)):
         return _failed("user", error)
-    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    if is_torchs or isinstance(error, (OutOfMemory, MemoryError)):
-        return _failed("memory", error)
-    return _failed("infrastructure", error)
+    return _failed("memory" if isinstance(error, OutOfMemory) else "infrastructure", error)
 
 
 def _failed(kind: FailureKind, error: BaseException) -> Failed:
     if isinstance(error, HeadraceError):
         return Failed(kind, error.code, error.message, error.param)
-    code = "out_of_memory" if kind == "memory" else "storage_full" if getattr(error, "errno", None) == 28 else "run_interrupted"
-    return Failed(kind, code, f"{type(error).__name__}: {error}"[:500])
+    cause = f"{type(error).__name__}: {error}"[:500]
+    if is_out_of_memory(error):
+        return Failed(kind, "out_of_memory", (
+            f"memory ran out where no smaller micro-batch helps, as while the model is loaded ({cause}); see whether another "
+            "process uses the device, else choose a smaller base model or a larger device"))
+    return Failed(kind, "storage_full" if getattr(error, "errno", None) == 28 else "run_interrupted", cause)
 
 
 def _build(spec: RunSpec, stream: Callable[[], StreamSpec], state: State, ties: _Ties, opened: ExitStack

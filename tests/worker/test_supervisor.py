@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import psutil
+import pytest
 from sqlalchemy import select, text
 
 from core.checkpoints import service as checkpoints
@@ -214,15 +215,18 @@ def test_a_user_fault_fails_the_job_with_the_childs_words(sqlite_ledger: Ledger,
     assert (job.state, job.error) == ("failed", {"code": "bad_row", "message": "row 3 is no row", "param": "training_file"})
 
 
-def test_three_bad_ends_without_progress_end_the_job(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    place = a_place(sqlite_ledger, tmp_path, "--die-at", "1")
+@pytest.mark.parametrize(("options", "cause"), [
+    (("--die-at", "1"), "out of luck"), (("--fail-at", "1", "--failure", "infrastructure"), "row 3 is no row")])
+def test_three_bad_ends_without_progress_end_the_job(sqlite_ledger: Ledger, tmp_path: Path, options: tuple[str, ...], cause: str
+                                                     ) -> None:
+    place = a_place(sqlite_ledger, tmp_path, *options)
     claim = a_claim(place)
     for number in range(3):
         Supervisor(place, claim_again(place) if number else claim).supervise()
     job = read_job(place, claim)
     assert job.state == "failed"
     assert job.error is not None
-    assert "out of luck" in job.error["message"]
+    assert cause in job.error["message"]
 
 
 def test_a_child_that_says_nothing_is_ended_by_the_watchdog(sqlite_ledger: Ledger, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import torch.distributed as dist
 
 from core.errors import RunInterrupted
 from worker.ranks import LOOPBACK, Member
+from worker.shortage import is_out_of_memory
 
 MEETING_SECONDS = 300.0
 """How long a rank waits for the others to be started."""
@@ -110,9 +111,9 @@ def _lost():
     """Torch has a plain RuntimeError for a peer that left, and subclasses of it for the store and NCCL."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         told = (str(error).splitlines() or [""])[0]
         raise RunInterrupted(f"another rank of this run is gone ({told[:200]}); the run goes on from its last checkpoint",
                              code=RANK_LOST) from error

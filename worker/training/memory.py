@@ -9,18 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from core.data.spec import MicroBatch
 from core.errors import OutOfMemory
-
-SENTENCES = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA and Python have a type for it; torch on a CPU, and CUDA's libraries, have sentences."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in SENTENCES))
 
 
 def fit(micro_batches: Sequence[MicroBatch], limit_tokens: int | None) -> tuple[MicroBatch, ...]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from core.data.spec import Batch, MicroBatch
+from worker.shortage import is_out_of_memory
 from worker.training.group import Group
-from worker.training.memory import fit, is_out_of_memory, one_by_one, smaller_limit
+from worker.training.memory import fit, one_by_one, smaller_limit
 from worker.training.model import Model
 from worker.training.optimizer import Optimizer
 from worker.training.tensors import arriving
