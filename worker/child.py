@@ -11,6 +11,7 @@ delay it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -155,6 +156,11 @@ def die_with_parent(parent_pid: str | None) -> None:
 
 
 def leave(why: str) -> NoReturn:
-    """End at once, from any thread: the lease is someone else's, or soon will be."""
-    os.write(2, f"child.left why={why!r}\n".encode())
+    """End at once, from any thread: the lease is someone else's, or soon will be.
+
+    A standard error that is full, or that nobody reads, must not keep the process here: the word is dropped then."""
+    with contextlib.suppress(OSError):
+        os.set_blocking(2, False)
+        os.write(2, f"child.left why={why!r}\n".encode())
+        os.set_blocking(2, True)  # by hand it is a terminal, which outlives this process
     os._exit(1)

@@ -81,6 +81,34 @@ def test_a_closed_pipe_ends_the_process() -> None:
     assert (status, "supervisor is gone" in errors) == (1, True)
 
 
+FILL_ERRORS = """
+os.set_blocking(2, False)
+try:
+    while os.write(2, b"x"): pass
+except BlockingIOError: os.set_blocking(2, True)
+"""
+
+
+def test_silence_ends_a_process_whose_errors_nobody_reads_on() -> None:
+    with listening(silence_seconds=0.3, more=FILL_ERRORS) as process:
+        try:
+            assert process.wait(10) == 1
+        finally:
+            process.kill()
+
+
+def test_a_supervisor_that_is_gone_with_all_its_pipes_ends_the_process() -> None:
+    with listening() as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stderr.close()
+        process.stdin.close()
+        try:
+            assert process.wait(10) == 1
+        finally:
+            process.kill()
+
+
 def test_commands_may_arrive_in_pieces() -> None:
     process = listening(more="child.begins()")
     both = Ping().to_line() + Stop().to_line()
