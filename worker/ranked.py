@@ -18,12 +18,11 @@ from itertools import chain
 from pathlib import Path
 
 from worker.link import ChildLink
-from worker.ranks import members, open_hands, open_meeting
+from worker.ranks import RANK_LOST, members, open_hands, open_meeting
 from worker.reports import Alive, Failed, Given, Line, MemoryRecovered, Steer
 
 OWN_WORDS = (Alive, MemoryRecovered, Failed)
 """What a rank other than 0 says for itself."""
-RANK_LOST = "rank_lost"
 
 
 class RankedLinks:

@@ -17,6 +17,8 @@ from core.errors import ConfigurationError
 RANK, RANKS, LOCAL_RANK, ADDRESS, PORT = "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"
 MEETING_FD, HAND_FDS = "HEADRACE_MEETING_FD", "HEADRACE_HAND_FDS"
 LOOPBACK = "127.0.0.1"
+RANK_LOST = "rank_lost"
+"""Code of a rank that misses another: a consequence, never the cause of a run's end."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from core.data.ahead import ReadAhead, read_ahead, read_ahead_together
 from core.data.row_set import RowSet
 from core.data.spec import Places, Position, StreamSpec
 from core.errors import HeadraceError, RunInterrupted
-from worker.ranks import Member
+from worker.ranks import RANK_LOST, Member
 
 READ_AHEAD_BYTES = 32 << 20
 LOOK_SECONDS = 0.1
@@ -130,7 +130,7 @@ class Taking:
 
 def _missed() -> RunInterrupted:
     return RunInterrupted("rank 0 of this run is gone, and its read-ahead process with it; the run goes on from its last "
-                          "checkpoint", code="rank_lost")
+                          "checkpoint", code=RANK_LOST)
 
 
 def _mark(stream: StreamSpec, position: Position) -> bytes:

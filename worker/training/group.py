@@ -21,14 +21,13 @@ import torch
 import torch.distributed as dist
 
 from core.errors import RunInterrupted
-from worker.ranks import LOOPBACK, Member
+from worker.ranks import LOOPBACK, RANK_LOST, Member
 from worker.shortage import is_out_of_memory
 
 MEETING_SECONDS = 300.0
 """How long a rank waits for the others to be started."""
 PATIENCE_SECONDS = 3600.0
 """How long a rank waits at a meeting: longer than an answer of samples or a slow save takes. Deaths are noticed without it."""
-RANK_LOST = "rank_lost"
 Tensors = dict[str, torch.Tensor]
 
 
