@@ -13,7 +13,8 @@ leave what they learn where the loop looks.
 | a report that cannot be written | KILL | interrupted |
 | its supervisor dies | by itself: its pipe closes, and the kernel tells it | its lease lapses, the job is queued again |
 
-A run is settled, and its devices are free, only after the child's whole process group was seen dead.
+A worker that is told to end shortens all patience (worker/leaving.py). A run is settled, and its devices are free, only after
+the child's whole process group was seen dead.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ from worker.away import insist
 from worker.child import CHILD
 from worker.compute import compute_for
 from worker.keeper import LeaseKeeper
+from worker.leaving import SETTLED_BY_SECONDS, UPLOADED_BY_SECONDS, Curfew, Leaving
 from worker.link import child_environment
 from worker.outcome import SAVES_FIRST, Ending, Outcome, decide, told
 from worker.ranked import RankedLinks
-from worker.reports import Failed, Finished, Given, Line, Ping, Saved, Stop, Stopped
+from worker.reports import Failed, Finished, Given, Line, Ping, Saved, Stopped
 from worker.result import settle
 from worker.run_log import NAME as LOG_NAME
 from worker.run_spec import build_run_spec, fetch_parts, find_restorable, places_for, tell_chosen, tell_damaged, write_spec
@@ -66,27 +68,9 @@ TURN_SECONDS = 0.05
 PING_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 UPLOAD_SECONDS = 8.0
-"""After a shutdown was asked for, or a pause while the bucket is away: how long a last checkpoint may take to get there."""
+"""At a shutdown, a pause or a preemption: how long a bucket that is away is waited for with a last checkpoint."""
 SETTLE_SECONDS = 3.0
 """After a shutdown was asked for, how long an unreachable ledger is waited for; the lease lapses otherwise."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a child is waited for after it was told to end, before TERM and before KILL."""
-
-    term_seconds: float
-    kill_seconds: float
-
-
-PATIENCE: dict[Ending, Patience] = {
-    "cancel": Patience(0.5, 2.0),
-    "pause": Patience(60.0, 65.0),
-    "preempt": Patience(60.0, 65.0),
-    "shutdown": Patience(13.0, 14.0),  # with what settling takes, within the grace that `headrace serve` gives
-    "stalled": Patience(0.0, 0.0),
-    "overtime": Patience(20.0, 22.0),
-}
 
 
 @dataclass(frozen=True)
@@ -131,9 +115,8 @@ class Supervisor:
         self._log = log.bind(job_id=claim.job.id, run_id=claim.run.id, attempt=claim.run.attempt)
         self._max_run_seconds = options_of(claim.job).max_run_seconds
         self._last_word: Line | None = None
-        self._ending: Ending | None = None
-        self._ended_at = 0.0
-        self._is_terminated = False
+        self._curfew = Curfew(place.stop)
+        self._leaving = Leaving(self._curfew)
         self._uploads: Uploads | None = None
 
     def supervise(self) -> None:
@@ -235,7 +218,7 @@ class Supervisor:
             steering = Steering(keeper, scribe, self._place.settings, project=prepared.project)
             is_lost = self._watch(child, keeper, scribe, steering)
             exit_code = self._see_dead(child, scribe)
-            self._log.info("child.ended", exit_code=exit_code, ending=self._ending)
+            self._log.info("child.ended", exit_code=exit_code, ending=self._leaving.ending)
             if is_lost:
                 return None
             is_all_up = self._is_all_up(keeper, scribe)
@@ -246,7 +229,7 @@ class Supervisor:
                 return Outcome("interrupted", told("run_interrupted", cause))
             if not is_all_up or self._is_storage_away():
                 return self._unfinished(keeper)
-            return decide(ending=self._ending, last=self._last_word, exit_code=exit_code, last_lines=child.last_lines,
+            return decide(ending=self._leaving.ending, last=self._last_word, exit_code=exit_code, last_lines=child.last_lines,
                           stall_seconds=self._place.settings.stall_seconds, max_run_seconds=self._max_run_seconds)
 
     def _watch(self, child: RankedLinks, keeper: LeaseKeeper, scribe: Scribe, steering: Steering) -> bool:
@@ -271,8 +254,8 @@ class Supervisor:
                     return True
                 return False
             if ending := self._reason(keeper, now, heard_at=heard_at, started_at=started_at):
-                self._end(child, ending, now)
-            self._press(child, now)
+                self._ask(ending)
+            self._leaving.press(child)
         return False
 
     def _reason(self, keeper: LeaseKeeper, now: float, *, heard_at: float, started_at: float) -> Ending | None:
@@ -290,23 +273,9 @@ class Supervisor:
         limit = self._max_run_seconds
         return "overtime" if limit is not None and now - started_at > limit else None
 
-    def _end(self, child: RankedLinks, ending: Ending, now: float) -> None:
-        """Tell the child to end, once; a cancel takes over from a gentler reason."""
-        if self._ending is not None and not (ending == "cancel" and self._ending != "cancel"):
-            return
-        self._log.info("child.told_to_end", ending=ending)
-        self._ending, self._ended_at = ending, now
-        child.send(Stop())
-
-    def _press(self, child: RankedLinks, now: float) -> None:
-        if self._ending is None:
-            return
-        waited, patience = now - self._ended_at, PATIENCE[self._ending]
-        if waited >= patience.kill_seconds:
-            child.kill()
-        elif waited >= patience.term_seconds and not self._is_terminated:
-            self._is_terminated = True
-            child.terminate()
+    def _ask(self, ending: Ending) -> None:
+        if self._leaving.ask(ending):
+            self._log.info("child.told_to_end", ending=ending)
 
     def _see_dead(self, child: RankedLinks, scribe: Scribe) -> int:
         """Wait until no process of the group is left, hear its last reports, give its exit code."""
@@ -322,14 +291,17 @@ class Supervisor:
     def _is_all_up(self, keeper: LeaseKeeper, scribe: Scribe) -> bool:
         """Wait until the checkpoints are in the bucket. The end of a job waits however long; a cancel, a shutdown, and a pause
         or preemption while the bucket is away give up what is not up then: it is trained again."""
-        asked_at = time.monotonic()
+        answered_at = time.monotonic()
         while self._uploads is not None and not self._uploads.close(LOOK_SECONDS):
-            is_hurried = self._place.stop.is_set() or (self._ending in SAVES_FIRST and self._uploads.is_away)
-            if not is_hurried:
-                asked_at = time.monotonic()
+            is_hurried = self._place.stop.is_set() or self._leaving.ending in SAVES_FIRST
+            if not (is_hurried and self._uploads.is_away):
+                answered_at = time.monotonic()
             is_useless = keeper.is_lost or scribe.is_lost or scribe.fault is not None or keeper.wanted == "cancel"
-            if is_useless or time.monotonic() - asked_at > UPLOAD_SECONDS:
+            if is_useless or time.monotonic() - answered_at > UPLOAD_SECONDS:
                 self._uploads.abandon()
+            if self._curfew.seconds > UPLOADED_BY_SECONDS:  # no time is left to see its thread end
+                self._uploads.abandon()
+                break
         return self._uploads is None or not self._uploads.is_abandoned
 
     def _is_storage_away(self) -> bool:
@@ -342,7 +314,8 @@ class Supervisor:
         """What becomes of a run that the bucket kept from ending well: it goes on when the bucket is back."""
         if keeper.wanted == "cancel":
             return Outcome("cancelled")
-        return Outcome(SAVES_FIRST.get(self._ending, "handed_back") if self._ending else "handed_back")
+        ending = self._leaving.ending
+        return Outcome(SAVES_FIRST.get(ending, "handed_back") if ending else "handed_back")
 
     def _is_all_written(self, scribe: Scribe) -> bool:
         """Wait for the scribe, however long the ledger is away, but not past a shutdown; False when the run is lost."""
@@ -350,7 +323,7 @@ class Supervisor:
         while not scribe.close(LOOK_SECONDS):
             if self._place.stop.is_set():
                 asked_at = asked_at or time.monotonic()
-                if time.monotonic() - asked_at > SETTLE_SECONDS:
+                if time.monotonic() - asked_at > SETTLE_SECONDS or self._curfew.seconds > SETTLED_BY_SECONDS:
                     self._log.warning("ledger.away", cause="the worker ends; what the run still reported is trained again")
                     return False
         return not scribe.is_lost
@@ -366,8 +339,9 @@ class Supervisor:
 
     def _settle(self, outcome: Outcome) -> None:
         place, file_id, policy = self._place, new_id("file"), Policy.of(self._place.settings)
+        grace_seconds = min(SETTLE_SECONDS, SETTLED_BY_SECONDS - self._curfew.seconds)
         insist(lambda: settle(place.ledger, place.artifacts, self._run, outcome, file_id=file_id, now=place.clock(),
-                              policy=policy), until=place.stop, grace_seconds=SETTLE_SECONDS)
+                              policy=policy), until=place.stop, grace_seconds=grace_seconds)
         self._log.info("run.settled", outcome=outcome.kind, cause=(outcome.error or {}).get("message"))
 
 
