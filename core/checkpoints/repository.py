@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, or_, select
+from datetime import datetime
+
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
@@ -43,3 +45,9 @@ def superseded_by(session: Session, job_id: str, *, step: int, kind: str, fence:
     query = select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.fence < fence, is_void,
                                      Checkpoint.deleted_at.is_(None))
     return list(session.scalars(query))
+
+
+def drop_recovery(session: Session, job_id: str, *, now: datetime) -> None:
+    """Drop all recovery points of a job that has ended: nothing goes on from them. Upkeep frees what nobody frees before."""
+    session.execute(update(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.kind == "recovery",
+                                             Checkpoint.deleted_at.is_(None)).values(deleted_at=now))

@@ -71,12 +71,12 @@ def final_of(session: Session, job_id: str) -> Checkpoint | None:
 
 
 def prune(session: Session, job: Job, *, keep: int = KEEP_RECOVERY, now: datetime) -> list[str]:
-    """Drop recovery points beyond the newest `keep` (all of a finished job), and shown ones that the job does not keep.
+    """Drop recovery points beyond the newest `keep`, and shown ones that the job does not keep.
 
     Gives the keys of all that is dropped and not yet freed: hand them to `freeing.free` after the commit."""
     live = live_checkpoints(session, job.id)
     recovery = [c for c in live if c.kind == "recovery"]
-    for old in [*recovery[0 if is_finished(job.state) else keep :], *_not_kept(session, job, live)]:
+    for old in [*recovery[keep:], *_not_kept(session, job, live)]:
         old.deleted_at = now
     session.flush()
     return _unfreed(session, job.id)

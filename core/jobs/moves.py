@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from core.checkpoints.repository import drop_recovery
 from core.errors import IllegalMove, NotFound, shown
 from core.events.service import append_message
 from core.forecast.record import note_move
@@ -25,8 +26,8 @@ def move(session: Session, job_id: str, to: State, *, code: str, message: str, n
          data: dict[str, Any] | None = None, **changes: Any) -> Job:
     """Move a job, with further changes of its row, and log it; raise IllegalMove, with the present state, for a forbidden one.
 
-    A move to a finished state sets `finished_at`, its message is the last entry of the log, and the project's webhooks are to
-    be told. What was foretold of the job is measured or dropped."""
+    A move to a finished state sets `finished_at`, its message is the last entry of the log, its recovery points are dropped, and
+    the project's webhooks are to be told. What was foretold of the job is measured or dropped."""
     if to in FINISHED:
         changes.setdefault("finished_at", now)
     session.flush()
@@ -40,6 +41,7 @@ def move(session: Session, job_id: str, to: State, *, code: str, message: str, n
     note_move(session, job.id, to, now=now)
     append_message(session, job, code=code, message=message, level=level, data=data, now=now)
     if to in FINISHED:
+        drop_recovery(session, job.id, now=now)
         note_end(session, job.project_id, job.id, to, now=now)
     return job
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from sqlalchemy.orm import Session
 
 from core.checkpoints import service as checkpoints
+from core.checkpoints.freeing import left_behind
 from core.db.session import Ledger
 from core.errors import NotFound
-from core.jobs import claims
-from core.jobs.moves import move
+from core.jobs import claims, stops
+from core.jobs.claims import Claim
 from tests.factories import NOW, a_checkpoint, a_claim, a_running_job, later
 
 
@@ -84,11 +88,27 @@ def test_key_is_given_again_until_it_is_known_to_be_gone(ledger: Ledger):
         assert checkpoints.prune(session, claim.job, now=NOW) == checkpoints.prune(session, claim.job, now=NOW) != []
 
 
-def test_finished_job_keeps_no_recovery_point(ledger: Ledger):
+def cancel_while_paused(session, claim: Claim) -> None:
+    stops.pause(session, claim.job.project_id, claim.job.id, now=NOW)
+    claims.settle(session, claim.run.id, 1, "paused", now=NOW)
+    stops.cancel(session, claim.job.project_id, claim.job.id, now=NOW)
+
+
+def cancel_and_lose_the_worker(session, claim: Claim) -> None:
+    stops.cancel(session, claim.job.project_id, claim.job.id, now=NOW)
+    claims.end_worker(session, claim.run.worker_id, now=NOW)
+
+
+def fail(session, claim: Claim) -> None:
+    claims.settle(session, claim.run.id, 1, "failed", failure="user", now=NOW)
+
+
+@pytest.mark.parametrize("end", [cancel_while_paused, cancel_and_lose_the_worker, fail])
+def test_job_that_ended_keeps_what_clients_see_and_no_recovery_point(ledger: Ledger, end: Callable[[Session, Claim], None]):
     with ledger.write() as session:
         claim = a_running_job(session)
         for step, kind in ((2, "listed"), (3, "recovery"), (5, "recovery")):
             a_checkpoint(session, claim, step=step, kind=kind)
-        job = move(session, claim.job.id, "cancelled", code="job.cancelled", message="", now=NOW)
-        assert len(checkpoints.prune(session, job, now=NOW)) == 2
-        assert [c.step for c in checkpoints.restorable(session, job.id)] == [2]
+        end(session, claim)
+        assert [c.step for c in checkpoints.restorable(session, claim.job.id)] == [2]
+        assert len(left_behind(session, now=later(3600))) == 2
