@@ -21,7 +21,7 @@ from core.estimates.shape import ModelShape
 from core.jobs.models import Job
 from core.jobs.repository import runs_of
 from core.jobs.stream_spec import options_of, spec_of
-from core.models.service import resolve_base
+from core.models.service import resolve_base_of
 from core.settings import Settings
 from core.specs.job import Lora, TrainingOptions
 from core.storage.artifacts import Artifacts
@@ -51,7 +51,7 @@ class Compute:
 
 def compute_for(session: Session, job: Job, devices: Sequence[Device], *, settings: Settings, artifacts: Artifacts) -> Compute:
     """Choose for a job and the devices that its run holds; raises RunRejected when they lack what the job asks for."""
-    base = resolve_base(session, job.project_id, job.model).base
+    base = resolve_base_of(session, job).base
     chosen = compute_of(devices, settings, options_of(job), shape=shape_of(base), lora=spec_of(job).lora or Lora())
     return as_before(session, job, chosen, devices, artifacts)
 

@@ -24,7 +24,7 @@ from core.jobs.memory import limit_of
 from core.jobs.models import Job, Run
 from core.jobs.stream_spec import build_streams, options_of, spec_of
 from core.models.folders import fetch_folder, known_folder
-from core.models.service import resolve_base
+from core.models.service import resolve_base_of
 from core.places import readable
 from core.settings import Settings
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
@@ -41,7 +41,7 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
     if job.resolved is None:
         raise RunRejected(f"job {job.id} has no plan; it was queued before it was prepared")
     resolved, spec, options = job.resolved, spec_of(job), options_of(job)
-    model = resolve_base(session, job.project_id, job.model)
+    model = resolve_base_of(session, job)
     base_folder = known_folder(model.base, artifacts)
     if not Path(base_folder).is_dir():
         raise RunRejected(
@@ -86,7 +86,7 @@ def fetch_parts(session: Session, job: Job, artifacts: Artifacts) -> None:
     """Have on this host what the run reads whole (indexes, base model, the adapter it begins with); a bucket may take a while,
     so it is not done in the transaction that builds the spec."""
     fetch_indexes(versions_of(session, job).values(), artifacts)
-    model = resolve_base(session, job.project_id, job.model)
+    model = resolve_base_of(session, job)
     fetch_folder(model.base, artifacts)
     if model.checkpoint is not None:
         artifacts.fetch(model.checkpoint.folder_key)

@@ -27,7 +27,7 @@ def retrieve(model: str, tenant: TenantDep, parts: PartsDep) -> ModelObject:
 
 @router.delete("/models/{model:path}")
 def delete(model: str, tenant: TenantDep, parts: PartsDep) -> ModelDeleted:
-    """Delete a fine-tuned model. Its job and result file stay."""
+    """Delete a fine-tuned model. Its job and result file stay; jobs that were submitted on it go on."""
     with parts.ledger.write() as session:
         delete_model(session, tenant.project_id, model, now=parts.clock())
     return ModelDeleted(id=model)

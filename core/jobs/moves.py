@@ -26,8 +26,8 @@ def move(session: Session, job_id: str, to: State, *, code: str, message: str, n
          data: dict[str, Any] | None = None, **changes: Any) -> Job:
     """Move a job, with further changes of its row, and log it; raise IllegalMove, with the present state, for a forbidden one.
 
-    A move to a finished state sets `finished_at`, its message is the last entry of the log, its recovery points are dropped, and
-    the project's webhooks are to be told. What was foretold of the job is measured or dropped."""
+    A move to a finished state sets `finished_at`, drops the recovery points, its message is the last entry of the log, and the
+    project's webhooks are to be told. What was foretold of the job is measured or dropped."""
     if to in FINISHED:
         changes.setdefault("finished_at", now)
     session.flush()

@@ -30,7 +30,7 @@ from core.jobs.resolve import MAX_STEPS, resolve
 from core.jobs.sources import param_of
 from core.jobs.stream_spec import build_streams, options_of, spec_of, version_ids
 from core.models.models import Model
-from core.models.service import resolve_base
+from core.models.service import resolve_base_of
 from core.steering.repository import log_of
 from core.storage.artifacts import Artifacts
 
@@ -52,7 +52,7 @@ def prepare(session: Session, job_id: str, *, artifacts: Artifacts, now: datetim
     try:
         for version_id, version in versions.items():
             check_version(job, version, param=param_of(job, version_id))
-        base = resolve_base(session, job.project_id, job.model).base
+        base = resolve_base_of(session, job).base
         check_template(versions, base)
         resolved = plan(job, versions, log=log_of(session, job), artifacts=artifacts, base=base)
     except HeadraceError as error:

@@ -21,6 +21,11 @@ def find_model(session: Session, project_id: str | None, name: str) -> Model | N
     return session.scalar(select(Model).where(Model.name == name, is_seen, Model.deleted_at.is_(None)))
 
 
+def find_tuned(session: Session, project_id: str, name: str) -> Model | None:
+    """A fine-tuned model of the project, deleted or not."""
+    return session.scalar(select(Model).where(Model.name == name, Model.project_id == project_id))
+
+
 def models_of(session: Session, project_id: str) -> list[Model]:
     """Base models first, then the project's own, each by age."""
     is_seen = or_(Model.kind == "base", Model.project_id == project_id)
@@ -58,9 +63,9 @@ def base_name_of(session: Session, project_id: str, name: str) -> str:
 
 
 def checkpoint_called(session: Session, project_id: str, named: CheckpointName) -> tuple[Job, Checkpoint] | None:
-    """The shown checkpoint of that name, unless it or its model was deleted."""
+    """The shown checkpoint of that name, whatever became of the model of its job."""
     job = job_that_makes(session, project_id, named.model)
-    if job is None or is_deleted(session, named.model):
+    if job is None:
         return None
     query = select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == named.step,
                                      Checkpoint.kind.in_(SHOWN), Checkpoint.deleted_at.is_(None))

@@ -1,7 +1,8 @@
 """Models: the operator's list of base models, and what jobs made of them.
 
 A client names a model three ways: a base model's name, a fine-tuned model's, or a checkpoint's. `resolve_base` turns each
-into the base to load and the checkpoint to begin from.
+into the base to load and the checkpoint to begin from. A model that is deleted is gone for whoever names it from then on; a job
+that was taken in before goes on with it (`resolve_base_of`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from core.models.repository import (
     base_name_of,
     checkpoint_called,
     find_model,
+    find_tuned,
+    is_deleted,
     model_name_of,
     models_of,
     not_on_the_list,
@@ -75,18 +78,16 @@ def list_models(session: Session, project_id: str) -> list[Model]:
 
 def get_model(session: Session, project_id: str, name: str) -> Model:
     """Give a model by name; a checkpoint's name gives a Model that is in no table, shaped like the one it leads to."""
-    model = find_model(session, project_id, name)
-    if model is not None:
-        return model
-    named = parse_checkpoint_name(name)
-    found = checkpoint_called(session, project_id, named) if named else None
-    if found is None:
+    model, named = find_model(session, project_id, name), parse_checkpoint_name(name)
+    if model is None and named is not None and not is_deleted(session, named.model):
+        model = _of_checkpoint(session, project_id, name)
+    if model is None:
         raise not_on_the_list(name)
-    return _as_model(session, name, *found)
+    return model
 
 
 def delete_model(session: Session, project_id: str, name: str, *, now: datetime) -> Model:
-    """Delete a fine-tuned model of the project: gone for use at once, its job and result file stay."""
+    """Delete a fine-tuned model of the project: gone for new jobs at once; those on it go on, its job and result file stay."""
     model = find_model(session, project_id, name)
     if model is None:
         raise not_on_the_list(name)
@@ -99,15 +100,13 @@ def delete_model(session: Session, project_id: str, name: str, *, now: datetime)
 
 def resolve_base(session: Session, project_id: str, name: str) -> ResolvedModel:
     """Tell what to load for `name`; raise NotFound (model_not_found) when it, or the base under it, is gone."""
-    model = get_model(session, project_id, name)
-    if model.kind == "base":
-        return ResolvedModel(model, None)
-    base = find_model(session, project_id, model.base_model or "")
-    checkpoint = session.get(Checkpoint, model.checkpoint_id) if model.checkpoint_id else None
-    if base is None or checkpoint is None:
-        raise NotFound(f"model {shown(name)} was made from {shown(model.base_model)}, which is not on the list any more; "
-                       "ask the operator to add it again", code="model_not_found", param="model")
-    return ResolvedModel(base, checkpoint)
+    return _to_load(session, get_model(session, project_id, name))
+
+
+def resolve_base_of(session: Session, job: Job) -> ResolvedModel:
+    """The same for a job that was taken in: what it began with is its base for as long as it lasts, deleted or not."""
+    made = find_tuned(session, job.project_id, job.model) or _of_checkpoint(session, job.project_id, job.model)
+    return _to_load(session, made or get_model(session, job.project_id, job.model))
 
 
 def add_tuned_model(session: Session, job: Job, checkpoint: Checkpoint, *, now: datetime) -> Model:
@@ -121,14 +120,31 @@ def add_tuned_model(session: Session, job: Job, checkpoint: Checkpoint, *, now: 
     return model
 
 
-def _as_model(session: Session, name: str, job: Job, checkpoint: Checkpoint) -> Model:
+def _of_checkpoint(session: Session, project_id: str, name: str) -> Model | None:
+    """A Model that is in no table, for a checkpoint's name."""
+    named = parse_checkpoint_name(name)
+    found = checkpoint_called(session, project_id, named) if named else None
+    if found is None:
+        return None
+    job, checkpoint = found
     project = session.get_one(Project, job.project_id)
     return Model(name=name, kind="fine_tuned", project_id=job.project_id, owned_by=project.organization_id,
                  base_model=base_name_of(session, job.project_id, job.model), job_id=job.id, checkpoint_id=checkpoint.id,
                  created_at=checkpoint.created_at)
 
 
+def _to_load(session: Session, model: Model) -> ResolvedModel:
+    if model.kind == "base":
+        return ResolvedModel(model, None)
+    base = find_model(session, model.project_id, model.base_model or "")
+    checkpoint = session.get(Checkpoint, model.checkpoint_id) if model.checkpoint_id else None
+    if base is None or checkpoint is None:
+        raise NotFound(f"model {shown(model.name)} was made from {shown(model.base_model)}, which is not on the list any more; "
+                       "ask the operator to add it again", code="model_not_found", param="model")
+    return ResolvedModel(base, checkpoint)
+
+
 __all__ = [
     "ResolvedModel", "add_base_model", "add_tuned_model", "delete_model", "get_model", "list_models", "model_name_of",
-    "remove_base_model", "resolve_base",
+    "remove_base_model", "resolve_base", "resolve_base_of",
 ]

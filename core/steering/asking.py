@@ -14,7 +14,7 @@ from core.jobs.models import Job
 from core.jobs.preparation import check_template, check_version
 from core.jobs.sources import named_sources
 from core.jobs.stream_spec import build_streams
-from core.models.service import resolve_base
+from core.models.service import resolve_base_of
 from core.specs.job import WeightedDataset
 from core.specs.mixture import MixtureUpdate, Quarantine, QuarantinedRow
 from core.steering.log import Asked
@@ -65,7 +65,7 @@ def _add(session: Session, job: Job, entry: WeightedDataset, *, param: str) -> i
         raise InvalidValue(f"the job has {len(job.sources)} sources, the most it may have; give a weight to one of them",
                            param="add")
     check_version(job, version, param=f"{param}.dataset")
-    check_template({version.id: version}, resolve_base(session, job.project_id, job.model).base)
+    check_template({version.id: version}, resolve_base_of(session, job).base)
     job.sources = [*job.sources, {"version_id": version.id, "dataset_id": dataset.id, "number": version.number,
                                   "name": dataset.name, "weight": entry.weight, "is_added": True}]
     session.flush()
@@ -105,7 +105,7 @@ def count_rows(session: Session, job: Job, added: tuple[int, ...], *, artifacts:
     """Note how many rows a job's streams read of new sources, from their indexes; raise InvalidValue for one without any."""
     from core.data.pipeline import plan_stream
 
-    base = resolve_base(session, job.project_id, job.model).base
+    base = resolve_base_of(session, job).base
     log = (MixtureEntry(1, (1.0,) * len(job.sources)),)
     try:
         stream = build_streams(job, versions_of(session, job), log=log, artifacts=artifacts, base=base)[0]

@@ -27,7 +27,7 @@ from core.jobs.sources import first_weights, named_sources
 from core.jobs.states import HELD, is_finished
 from core.jobs.stream_spec import build_streams, spec_of
 from core.models.models import Model
-from core.models.service import resolve_base
+from core.models.service import resolve_base_of
 from core.specs.mixture import MixtureUpdate
 from core.steering.asking import count_rows, resolve
 from core.steering.log import Asked, Change, Standing, fold
@@ -104,7 +104,7 @@ def next_step(session: Session, job: Job) -> int:
 
 def training_stream(session: Session, job: Job, *, artifacts: Artifacts, micro_batch_tokens: int = 0) -> StreamSpec:
     """The stream that the job's runs read, with all changes that hold."""
-    base = resolve_base(session, job.project_id, job.model).base
+    base = resolve_base_of(session, job).base
     return build_streams(job, versions_of(session, job), log=log_of(session, job), artifacts=artifacts, base=base,
                          micro_batch_tokens=micro_batch_tokens)[0]
 

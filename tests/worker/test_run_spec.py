@@ -7,9 +7,11 @@ import orjson
 from core.data.spec import StreamSpec
 from core.db.session import Ledger
 from core.jobs.claims import Claim
+from core.models.service import delete_model
 from core.specs.run import RunSpec
+from tests import factories
 from tests.worker.places import a_claim, a_place
-from worker.compute import Compute
+from worker.compute import Compute, compute_for
 from worker.run_spec import build_run_spec, write_spec
 from worker.supervisor import Place
 
@@ -43,6 +45,19 @@ def test_two_attempts_read_the_same_stream(sqlite_ledger: Ledger, tmp_path: Path
     other = Compute("cuda", "bf16", 8192, 4, "1")
     first, second = (StreamSpec.from_json(a_spec(place, claim, compute).stream) for compute in (CPU, other))
     assert first.fingerprint() == second.fingerprint()
+
+
+def test_a_run_begins_with_the_model_that_was_deleted_since_its_job_was_taken_in(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path)
+    first = a_claim(place)
+    with place.ledger.write() as session:
+        name = factories.succeed(session, first).fine_tuned_model or ""
+    claim = a_claim(place, model=name)
+    with place.ledger.write() as session:
+        delete_model(session, claim.job.project_id, name, now=factories.NOW)
+        assert compute_for(session, claim.job, (), settings=place.settings, artifacts=place.artifacts).device == "cpu"
+    final = place.artifacts.path(f"{first.run.folder_key}/checkpoints/step-12-final")
+    assert a_spec(place, claim).initial_adapter == str(final)
 
 
 def test_a_spec_is_written_whole_and_holds_no_secret(sqlite_ledger: Ledger, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from core.checkpoints.freeing import free, left_behind
 from core.checkpoints.models import Checkpoint
 from core.db.session import Ledger
 from core.errors import IllegalMove, NotFound
-from core.jobs import claims
+from core.jobs import claims, stops
 from core.jobs.claims import Claim
 from core.models.service import delete_model
 from core.storage.artifacts import Artifacts
@@ -121,6 +121,19 @@ def test_checkpoint_that_is_a_model_goes_after_the_model(ledger: Ledger):
         assert checkpoints.drop(session, job.id, final.id, now=NOW) == [final.folder_key]
         with pytest.raises(NotFound):
             checkpoints.drop(session, job.id, final.id, now=NOW)
+
+
+def test_deleted_model_s_checkpoint_stays_while_a_job_begins_with_it(ledger: Ledger):
+    with ledger.write() as session:
+        job = succeed(session, a_running_job(session))
+        final = checkpoints.final_of(session, job.id)
+        assert final is not None
+        onward = a_job(session, model=job.fine_tuned_model)
+        delete_model(session, job.project_id, job.fine_tuned_model or "", now=NOW)
+        with pytest.raises(IllegalMove, match=f"1 unfinished job begins with \\({onward.id}\\)"):
+            checkpoints.drop(session, job.id, final.id, now=NOW)
+        stops.cancel(session, job.project_id, onward.id, now=NOW)
+        assert checkpoints.drop(session, job.id, final.id, now=NOW) == [final.folder_key]
 
 
 def test_running_job_keeps_what_it_would_go_on_from(ledger: Ledger):

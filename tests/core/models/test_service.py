@@ -102,6 +102,18 @@ def test_deleted_model_is_gone_with_its_checkpoints(ledger: Ledger):
                 models.resolve_base(session, job.project_id, name)
 
 
+@pytest.mark.parametrize("part", ["", ":ckpt-step-4"])
+def test_job_that_was_taken_in_goes_on_with_a_deleted_model(ledger: Ledger, part: str):
+    with ledger.write() as session:
+        made = a_tuned(session)
+        onward = a_job(session, model=f"{made.fine_tuned_model}{part}")
+        before = models.resolve_base(session, onward.project_id, onward.model)
+        models.delete_model(session, made.project_id, made.fine_tuned_model or "", now=NOW)
+        assert models.resolve_base_of(session, onward) == before
+        with pytest.raises(NotFound):
+            a_job(session, model=onward.model)
+
+
 def test_base_model_is_not_a_client_s_to_delete(ledger: Ledger):
     with ledger.write() as session:
         a_base_model(session)
