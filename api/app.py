@@ -34,6 +34,7 @@ from api.routes import (
 from api.schemas.errors import ErrorBody
 from api.sse import QUIET_SECONDS, Places
 from api.stopping import Stop
+from api.turns import Turns
 from api.uploads import FRAME_BYTES
 from api.watch import Listen, Watch
 from core.clock import Clock, system_clock
@@ -67,7 +68,7 @@ def create_app(
     parts = Parts(
         settings=settings, ledger=ledger, artifacts=artifacts, clock=clock, wake_workers=wake_workers,
         wake_listeners=wake_listeners, watch=Watch(ledger, listen), looks=Looks(ledger), lengths=Lengths(artifacts),
-        stop=stop or Stop(), places=Places(settings.max_streams),
+        stop=stop or Stop(), places=Places(settings.max_streams), turns=Turns(),
         is_bell_heard=is_bell_heard, quiet_seconds=quiet_seconds,
     )
     app = FastAPI(title="Headrace", version=health.own_version(), description=DESCRIPTION, docs_url=None, redoc_url=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -13,6 +13,7 @@ from api.estimating import Lengths
 from api.looks import Looks
 from api.sse import Places
 from api.stopping import Stop
+from api.turns import Turns
 from api.watch import Watch
 from core.clock import Clock
 from core.db.session import Ledger
@@ -45,6 +46,7 @@ class Parts:
     lengths: Lengths
     stop: Stop
     places: Places
+    turns: Turns
     is_bell_heard: Callable[[], bool]
     """Whether Redis answers."""
     quiet_seconds: float
@@ -92,3 +94,12 @@ async def viewer_of(request: Request, _bearer: Annotated[object, Security(HTTPBe
 PartsDep = Annotated[Parts, Depends(parts_of)]
 TenantDep = Annotated[Tenant, Depends(tenant_of)]
 ViewerDep = Annotated[Viewer, Depends(viewer_of)]
+
+
+async def take_turn(tenant: TenantDep, parts: PartsDep) -> AsyncIterator[None]:
+    async with parts.turns.taken_by(tenant.project_id):
+        yield
+
+
+InTurn = Depends(take_turn)
+"""For routes whose handlers may take many seconds."""

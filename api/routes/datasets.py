@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.bodies import JsonRoute
-from api.deps import Parts, PartsDep, Tenant, TenantDep
+from api.deps import InTurn, Parts, PartsDep, Tenant, TenantDep
 from api.paging import MOST, After, Limit, ListObject, list_of, page_of
 from api.preview import MOST_SAMPLED, measure_lengths, preview_rows
 from api.references import refusing_references
@@ -118,7 +118,7 @@ def shards(
     return ShardPage.of(found, first=0 if after is None else after + 1, limit=min(limit, MOST))
 
 
-@router.get("/{dataset_id}/rows")
+@router.get("/{dataset_id}/rows", dependencies=[InTurn])
 def rows(
     dataset_id: str, tenant: TenantDep, parts: PartsDep,
     after: Annotated[int | None, Query(ge=0, le=MOST_NUMBER, description="Number of the last row seen.")] = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.bodies import JsonRoute
-from api.deps import Parts, PartsDep, Tenant, TenantDep
+from api.deps import InTurn, Parts, PartsDep, Tenant, TenantDep
 from api.references import refusing_references
 from api.rows import places_for
 from api.schemas.estimates import EstimateObject
@@ -27,7 +27,7 @@ MOST_WAIT_SECONDS = 30.0
 LOOK_SECONDS = 0.1
 
 
-@router.post("/estimate")
+@router.post("/estimate", dependencies=[InTurn])
 def estimate(
     spec: JobSpec, tenant: TenantDep, parts: PartsDep,
     wait_seconds: Annotated[float, Query(ge=0, le=MOST_WAIT_SECONDS, description="How long a file that was just uploaded may "

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.deps import PartsDep, TenantDep
+from api.deps import InTurn, PartsDep, TenantDep
 from api.paging import MOST, Limit
 from api.rows import places_for
 from api.schemas.lineage import StepRows
@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 30.0
 MOST_STEP = 10**9
 
 
-@router.get("/{step}/rows")
+@router.get("/{step}/rows", dependencies=[InTurn])
 def rows(
     job_id: str, tenant: TenantDep, parts: PartsDep,
     step: Annotated[int, Path(ge=1, le=MOST_STEP)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.bodies import JsonRoute
-from api.deps import PartsDep, TenantDep
+from api.deps import InTurn, PartsDep, TenantDep
 from api.paging import MOST, After, Limit, ListObject, page_of
 from api.schemas.webhooks import (
     DeliveryObject,
@@ -82,7 +82,7 @@ def rotate_secret(endpoint_id: str, asked: SecretRotate, tenant: TenantDep, part
                                                            now=parts.clock()))
 
 
-@router.post(PATH + "/{endpoint_id}/test")
+@router.post(PATH + "/{endpoint_id}/test", dependencies=[InTurn])
 def test(endpoint_id: str, asked: EndpointTest, tenant: TenantDep, parts: PartsDep) -> TestResult:
     """Send a sample event now, once, and tell what the endpoint answered."""
     with parts.ledger.write() as session:
