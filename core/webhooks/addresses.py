@@ -14,8 +14,11 @@ from core.errors import InvalidValue, shown
 
 MOST_CHARACTERS = 2048
 PRIVATE_SUFFIXES = ("localhost", ".localhost", ".local", ".internal")
-_ENDING_IN_IPV4 = tuple(ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
-"""NAT64 (RFC 6052, RFC 8215), and the IPv4-compatible addresses of old (RFC 4291)."""
+_ENDING_IN_IPV4 = tuple(ipaddress.ip_network(network) for network in ("64:ff9b::/96", "::/96"))
+"""NAT64 (RFC 6052), and the IPv4-compatible addresses of old (RFC 4291)."""
+_TRANSLATED = tuple(ipaddress.ip_network(network) for network in ("64:ff9b:1::/48", "::ffff:0:0:0/96"))
+"""What a network translates to IPv4 addresses by a rule of its own (RFC 8215), or of old (RFC 2765): nobody here can tell to
+which."""
 
 
 def is_public(address: str) -> bool:
@@ -24,7 +27,7 @@ def is_public(address: str) -> bool:
         told = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(told, IPv6Address) and told.is_site_local:
+    if isinstance(told, IPv6Address) and (told.is_site_local or any(told in network for network in _TRANSLATED)):
         return False
     return all(each.is_global and not each.is_multicast for each in (told, *_carried(told)))
 

@@ -29,7 +29,8 @@ class WebhookEndpoint(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     held_until: Mapped[datetime | None]
-    """While a request to it is under way: at most one is, whoever sends. By the database's clock."""
+    """While a request to it is under way, which at most one is, whoever sends; then when it was let go. By the database's
+    clock."""
 
 
 class WebhookDelivery(Base):

@@ -26,6 +26,8 @@ HOLD = timedelta(seconds=20)
 """Twice what a request may take."""
 WAITS_SECONDS = (5, 30, 120, 600, 3600, 6 * 3600, 12 * 3600, 24 * 3600)
 """Before the second try, the third …; after the last one, some 47 hours after the first, it is given up."""
+MOST_OF_PROJECT = 3
+"""Endpoints of one project that requests are under way to: those of others have their turn whoever is slow."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def note_end(session: Session, project_id: str, job_id: str, state: str, *, now:
 def take(session: Session, *, limit: int) -> list[Letter]:
     """Hold up to `limit` endpoints that something is due for, and give the oldest of each."""
     now = database_now(session)
-    letters = [_take_from(session, endpoint, now) for endpoint in due_endpoints(session, now=now, limit=limit)]
+    endpoints = due_endpoints(session, now=now, limit=limit, most_of_project=MOST_OF_PROJECT)
+    letters = [_take_from(session, endpoint, now) for endpoint in endpoints]
     return [letter for letter in letters if letter is not None]
 
 
@@ -87,7 +90,7 @@ def hold_for_test(session: Session, endpoint: WebhookEndpoint, event_type: str) 
     """Hold an endpoint for a sample event, which is in no outbox; raise Conflict while a request to it is under way."""
     session.refresh(endpoint, with_for_update={"key_share": True})
     now = database_now(session)
-    if endpoint.held_until is not None and endpoint.held_until >= now:
+    if endpoint.held_until is not None and endpoint.held_until > now:
         raise Conflict(f"a request to webhook endpoint {endpoint.id} is under way; try again in a few seconds")
     endpoint.held_until = now + HOLD
     event_id = new_id("event")
@@ -101,7 +104,7 @@ def release(session: Session, letter: Letter) -> WebhookEndpoint | None:
     found = session.get(WebhookEndpoint, letter.endpoint_id, with_for_update={"key_share": True}, populate_existing=True)
     if found is None or found.held_until != letter.held_until:
         return None
-    found.held_until = None
+    found.held_until = database_now(session)
     session.flush()
     return found
 

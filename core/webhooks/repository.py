@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import exists, false, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from core.db.paging import Page, read_page
@@ -48,11 +48,16 @@ def page_of_deliveries(session: Session, endpoint: WebhookEndpoint, *, after: st
     return read_page(session, query, table=WebhookDelivery, after=seen, limit=limit)
 
 
-def due_endpoints(session: Session, *, now: datetime, limit: int) -> Sequence[WebhookEndpoint]:
-    """Endpoints that something is due for and no request is under way to; locked, those that others lock left out."""
+def due_endpoints(session: Session, *, now: datetime, limit: int, most_of_project: int) -> Sequence[WebhookEndpoint]:
+    """Endpoints that something is due for and no request is under way to, those first that were let go longest ago; of a
+    project only so many that with those under way it has `most_of_project`. Locked, those that others lock left out."""
     is_due = exists().where(WebhookDelivery.endpoint_id == WebhookEndpoint.id, *_due(now))
-    is_free = or_(WebhookEndpoint.held_until.is_(None), WebhookEndpoint.held_until < now)
-    query = select(WebhookEndpoint).where(is_free, is_due).order_by(WebhookEndpoint.id).limit(limit)
+    is_held = func.coalesce(WebhookEndpoint.held_until > now, false())
+    longest_ago = WebhookEndpoint.held_until.asc().nulls_first(), WebhookEndpoint.id
+    place = func.row_number().over(partition_by=WebhookEndpoint.project_id, order_by=(is_held.desc(), *longest_ago))
+    ranked = select(WebhookEndpoint.id, place.label("place")).where(or_(is_held, is_due)).subquery()
+    in_turn = select(ranked.c.id).where(ranked.c.place <= most_of_project)
+    query = select(WebhookEndpoint).where(WebhookEndpoint.id.in_(in_turn), not_(is_held)).order_by(*longest_ago).limit(limit)
     query = query.with_for_update(skip_locked=True, key_share=True)
     return session.scalars(query.execution_options(populate_existing=True)).all()
 

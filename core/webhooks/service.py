@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import LimitReached
 from core.ids import new_id
+from core.projects.repository import lock_project
 from core.webhooks.addresses import check_url
 from core.webhooks.models import WebhookEndpoint
 from core.webhooks.repository import count_endpoints, get_endpoint
@@ -23,6 +24,7 @@ def create_endpoint(session: Session, project_id: str, *, name: str, url: str, e
                     is_private_allowed: bool, now: datetime) -> WebhookEndpoint:
     """Add an endpoint with a new secret; raise InvalidValue for an address that nothing may be sent to."""
     check_url(url, is_private_allowed=is_private_allowed)
+    lock_project(session, project_id)
     if count_endpoints(session, project_id) >= MOST_ENDPOINTS:
         raise LimitReached(f"the project has {MOST_ENDPOINTS} webhook endpoints, the most that it may have; delete one first",
                            retry_after_seconds=None)

@@ -11,7 +11,8 @@ PUBLIC = ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "2002:808:808::", "64:
 PRIVATE = ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0", "::1",
            "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fec0::1", "ff02::1", "2001:db8::1", "192.0.2.1", "198.18.0.1",
            "240.0.0.1", "255.255.255.255", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
-           "64:ff9b:1::a00:1", "2002:7f00:1::", "2001:0:7f00:1::1", "no address"]
+           "64:ff9b:1::a00:1", "64:ff9b:1:a00:0:100:101:101", "::ffff:0:7f00:1", "2002:7f00:1::", "2001:0:7f00:1::1",
+           "no address"]
 REFUSED = ["http://a.example/", "ftp://a.example/", "https://", "https:///path", "a.example", "https://user@a.example/",
            "https://user:word@a.example/", "https://a.example/#part", "https://a.example:0/", "https://a.example:70000/",
            "https://[::1/", "https://a.example/a b", "https://a.example/\n", "https://mühle.example/", "https://localhost/",

@@ -89,6 +89,33 @@ def test_one_request_at_a_time_goes_to_an_endpoint(ledger: Ledger) -> None:
     assert [delivery.state for delivery in deliveries(ledger)] == ["delivered"] * 2
 
 
+def test_a_project_whose_endpoints_are_slow_keeps_no_other_waiting(ledger: Ledger) -> None:
+    with ledger.write() as session:
+        slow, quick = a_project(session, "slow"), a_project(session, "quick")
+        for _ in range(outbox.MOST_OF_PROJECT + 2):
+            an_endpoint(session, slow)
+        end_a_job(session, slow)
+        first = outbox.take(session, limit=8)
+        an_endpoint(session, quick)
+        end_a_job(session, quick)
+        second = outbox.take(session, limit=8)
+        assert (len(first), len(second)) == (outbox.MOST_OF_PROJECT, 1)
+
+
+def test_endpoints_take_turns(ledger: Ledger) -> None:
+    with ledger.write() as session:
+        project = a_project(session)
+        endpoints = {an_endpoint(session, project).id for _ in range(4)}
+        for _ in range(3):
+            end_a_job(session, project)
+        told = []
+        for _ in range(4):
+            (letter,) = outbox.take(session, limit=1)
+            outbox.note_sent(session, letter, status=503, error=None)
+            told.append(letter.endpoint_id)
+        assert set(told) == endpoints
+
+
 def test_a_sender_that_dies_leaves_it_to_the_next_under_the_same_id(ledger: Ledger) -> None:
     with ledger.write() as session:
         an_endpoint(session)
