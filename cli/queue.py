@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -49,8 +50,8 @@ def workers(as_json: Json = False) -> None:
              _works(worker), worker["id"]) for worker in told["data"]]
     print_table(("host", "queue", "health", "seen", "works on", "id"), rows,
                 empty="no worker is there; start one: headrace serve")
-    for host, refusal in sorted({(worker["host"], worker["refusal"]) for worker in told["data"] if worker["refusal"]}):
-        say(f"[yellow]no job is taken on {escape(host)}: {escape(refusal)}[/yellow]")
+    for line in refusals(told["data"]):
+        say(f"[yellow]{escape(line)}[/yellow]")
     devices = {device["id"]: (worker["host"], device) for worker in told["data"] for device in worker["devices"]}
     if devices:
         print_table(("host", "device", "name", "memory", "holds"), [
@@ -74,6 +75,12 @@ def usage(as_json: Json = False) -> None:
     for period in [project["period"] for project in told["data"]][:1]:
         left = duration(period["ends_at"] - time.time())
         say(f"[dim]device-seconds are of this {period['name']}, which ends in {left}[/dim]")
+
+
+def refusals(workers: Iterable[dict[str, Any]]) -> list[str]:
+    """Say of each host why workers of it take no job, each cause once."""
+    causes = dict.fromkeys((worker["host"], worker["refusal"]) for worker in workers if worker["refusal"])
+    return [f"{host} takes no job: {cause}" for host, cause in causes]
 
 
 def _start(entry: dict[str, Any], now: float) -> str:

@@ -12,6 +12,7 @@ from core.clock import system_clock
 from core.db.session import Ledger
 from core.projects.service import create_key
 from core.quotas.service import set_limits
+from core.workers import service as workers
 from tests.api.serving import House, error_of, serving
 from tests.core.queue.test_service import a_worker
 from tests.factories import a_base_model, a_claim, a_file, a_job, a_project, a_queued_job
@@ -127,6 +128,15 @@ def test_workers_show_devices_and_only_the_own_jobs(shared: House) -> None:
     assert seen["job_id"] == seen["devices"][0]["job_id"] is not None
     (all_seen,) = get(shared, "workers", admin(shared))["data"]
     assert all_seen["job_id"] == seen["job_id"]
+
+
+def test_a_worker_that_takes_no_job_says_why(house: House) -> None:
+    with house.ledger.write() as session:
+        a_project(session, "none")
+        workers.announce(session, worker_id="wrk_full", host="h", pid=1, queue="train", version="1")
+        workers.refuse(session, "wrk_full", "no room")
+    (worker,) = get(house, "workers")["data"]
+    assert (worker["health"], worker["refusal"]) == ("refusing", "no room")
 
 
 def test_a_project_without_jobs_sees_an_empty_queue(house: House) -> None:
