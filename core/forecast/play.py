@@ -137,6 +137,8 @@ class _World:
     ends: list[tuple[float, int, Running | None]] = field(default_factory=list)
     """A heap of what changes when; None for a change that frees nothing."""
     numbers: itertools.count[int] = field(default_factory=itertools.count)
+    could_run: dict[tuple[int, int], frozenset[str]] = field(default_factory=dict)
+    """Names of hosts, by what jobs need."""
 
     def run(self) -> dict[str, Start]:
         self.places = {host.name: _Place(host, {slot.id: slot for slot in host.slots}, host.workers) for host in self.hosts}
@@ -183,7 +185,8 @@ class _World:
                 break
             if job.not_before > now or self._is_held(job, now):
                 continue
-            fitting = [name for name, place in open_places.items() if place.host.fits(job)]
+            could = self._could_run(job)
+            fitting = [name for name in open_places if name in could]
             for name in fitting:
                 start = self._start(job, self.places[name], now)
                 if start is not None:
@@ -193,6 +196,13 @@ class _World:
                 for name in fitting:
                     del open_places[name]
         return started
+
+    def _could_run(self, job: Waiting) -> frozenset[str]:
+        """The hosts that could run a job like this one; asked for each job at each moment, and found out once."""
+        alike = job.devices, job.memory_bytes
+        if alike not in self.could_run:
+            self.could_run[alike] = frozenset(host.name for host in self.hosts if host.fits(job))
+        return self.could_run[alike]
 
     def _is_held(self, job: Waiting, now: float) -> bool:
         is_new_period = self.period_seconds is not None and now >= self.period_seconds
