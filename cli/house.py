@@ -165,10 +165,20 @@ class House:
             grace = HASTE_SECONDS if self._stops_asked > 1 else member.part.grace_seconds
             if time.monotonic() - asked_at > grace:
                 self._speaker.say("serve", f"{member.part.name} was given {grace:.0f} s to stop and is killed")
-                signal_group(member.process, signal.SIGKILL)
-                member.process.wait()
+                self._kill(member)
                 return
             time.sleep(0.02)
+
+
+    def _kill(self, member: Member) -> None:
+        """Kill a part; one that the kernel holds (a disk or a driver that hangs) ends when it is let go, and is not awaited."""
+        assert member.process is not None
+        signal_group(member.process, signal.SIGKILL)
+        try:
+            member.process.wait(HASTE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._speaker.say("serve", f"{member.part.name} (process {member.process.pid}) waits in the kernel and ends when "
+                                       "that lets it go; see what its disk or its device waits for")
 
 
 def _ending(code: int) -> str:

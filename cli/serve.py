@@ -39,6 +39,7 @@ from core.places import places_of
 from core.projects.service import list_keys
 from core.settings import Settings
 from core.signals import server as redis_server
+from core.workers import service as workers
 from core.workers.models import Worker
 
 API_GRACE_SECONDS = 5.0
@@ -130,19 +131,24 @@ def part_environment(settings: Settings) -> dict[str, str]:
 
 
 def free_leases(ledger: Ledger, is_dead: Callable[[int], bool], speaker: Speaker) -> None:
-    """End the leases of this host's workers whose process `is_dead`; away from the ledger they lapse by themselves."""
+    """End the leases of this host's workers whose process `is_dead`, and note their end; away from the ledger they lapse."""
     try:
         with ledger.write() as session:
             query = select(Worker).where(Worker.host == socket.gethostname(), Worker.stopped_at.is_(None))
             for gone in [worker for worker in session.scalars(query).all() if is_dead(worker.pid)]:
                 claims.end_worker(session, gone.id)
+                workers.stop(session, gone.id)
     except Exception as error:
         speaker.say("serve", f"the leases of dead workers could not be ended ({error}); they lapse by themselves in "
                              "HEADRACE_LEASE_SECONDS")
 
 
 def runs_no_more(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
+    """Tell whether a process is gone, or dead and still to be waited for by whoever is its parent now."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def is_key_there(ledger: Ledger) -> bool:

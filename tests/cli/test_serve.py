@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cli.children import Speaker
 from cli.errors import CommandRefused
-from cli.serve import take_port
+from cli.serve import free_leases, runs_no_more, take_port
+from core.db.migrate import migrate
+from core.db.session import Ledger
+from core.workers import service as workers
 from tests.cli.conftest import run
 from tests.servers import Server, a_server, wait_for
 
@@ -35,6 +42,21 @@ def test_a_port_in_use_is_one_line() -> None:
 def test_an_address_of_nobody_is_one_line() -> None:
     with pytest.raises(CommandRefused, match=r"cannot listen on no\.such\.host\.invalid:80"):
         take_port("no.such.host.invalid", 80)
+
+
+def test_workers_that_are_dead_are_noted_as_stopped_also_those_that_nobody_has_waited_for(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    migrate(f"sqlite:///{tmp_path}/headrace.db")
+    ledger = Ledger(f"sqlite:///{tmp_path}/headrace.db", pool_size=1)
+    with ledger.write() as session:
+        for name, pid in (("dead", dead.pid), ("living", os.getpid())):
+            workers.announce(session, worker_id=name, host=socket.gethostname(), pid=pid, queue="train", version="1")
+    free_leases(ledger, runs_no_more, Speaker(io.BytesIO()))
+    with ledger.read() as session:
+        assert [worker.id for worker in workers.alive(session, 60)] == ["living"]
+    ledger.close()
+    dead.wait()
 
 
 def test_a_server_stops_in_order_on_ctrl_c_and_leaves_nothing_behind(tmp_path: Path) -> None:
