@@ -10,6 +10,8 @@ from dataclasses import asdict
 
 import typer
 from rich.markup import escape
+from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
 from cli.errors import JOB_FAILED
 from cli.finding import Finding
@@ -28,6 +30,8 @@ from core.settings import Settings
 from core.storage.opening import open_artifacts
 from core.workers import service as workers
 
+CONNECT_SECONDS = 5
+"""A database that does not answer for so long is out of reach; a part waits longer."""
 CLOCK_SECONDS = 5.0
 """Clocks that are further apart are told; leases hold nevertheless."""
 MARKS = {"ok": "[green]✓[/green]", "note": "[yellow]![/yellow]", "fault": "[red]✗[/red]"}
@@ -58,9 +62,18 @@ def examine(settings: Settings) -> list[Finding]:
             findings.append(look(settings))
         except HeadraceError as error:
             findings.append(Finding(about, "fault", error.message))
+        except OperationalError as error:
+            findings.append(Finding(about, "fault", _away(settings, error)))
         except Exception as error:
             findings.append(Finding(about, "fault", f"{type(error).__name__}: {error}"))
     return findings
+
+
+def _away(settings: Settings, error: OperationalError) -> str:
+    told = " ".join(str(error.orig).split())
+    if settings.database_url:
+        return f"HEADRACE_DATABASE_URL does not answer ({told}); start the database, or correct the URL"
+    return f"{settings.home / 'headrace.db'} cannot be used ({told}); look at its disk, and at who owns the home"
 
 
 def _home(settings: Settings) -> Finding:
@@ -100,13 +113,14 @@ def clock_finding(apart_seconds: float) -> Finding:
 def _workers(settings: Settings) -> Finding:
     """Who renews its row; a server that is not running has nobody, which is no fault."""
     with _opened(settings) as ledger, ledger.read() as session:
-        alive = workers.alive(session)
-    told = {queue: sum(worker.queue == queue for worker in alive) for queue in ("train", "upkeep")}
+        seen = workers.alive(session)
+    told = {queue: sum(worker.queue == queue for worker in seen) for queue in ("train", "upkeep")}
+    lately = f"in the last {workers.ALIVE_SECONDS:.0f} s"
     missing = [queue for queue, count in told.items() if not count]
     if missing:
-        return Finding("workers", "note", f"no {' and no '.join(missing)} worker is alive; `headrace serve` starts them, "
-                                          "`headrace worker` one alone")
-    return Finding("workers", "ok", ", ".join(f"{count} {queue}" for queue, count in told.items()) + " alive")
+        return Finding("workers", "note", f"no {' and no '.join(missing)} worker was seen {lately}; `headrace serve` starts "
+                                          "them, `headrace worker` one alone")
+    return Finding("workers", "ok", ", ".join(f"{count} {queue}" for queue, count in told.items()) + f" seen {lately}")
 
 
 @contextmanager
@@ -114,11 +128,18 @@ def _opened(settings: Settings) -> Iterator[Ledger]:
     """Open the database, which needs a home only where it lies in one."""
     if not settings.database_url:
         require_home(settings)
-    ledger = Ledger(settings.sql_url, pool_size=1)
+    ledger = Ledger(_impatient(settings), pool_size=1)
     try:
         yield ledger
     finally:
         ledger.close()
+
+
+def _impatient(settings: Settings) -> str:
+    url = make_url(settings.sql_url)
+    if settings.database_url and "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
+    return url.render_as_string(hide_password=False)
 
 
 def _disk(settings: Settings) -> Finding:

@@ -48,8 +48,7 @@ def make_home(home: Path) -> None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)
     except OSError as error:
-        raise CommandRefused(f"the home {home} cannot be made ({error.strerror}); name a folder that you may write with --home "
-                             "or HEADRACE_HOME") from error
+        raise _not_writable(home, error) from error
 
 
 @contextmanager
@@ -84,7 +83,10 @@ def hold_home(home: Path) -> Iterator[None]:
 
     The kernel lets go of the lock when its holder dies, however it dies.
     """
-    descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _not_writable(home, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,6 +99,11 @@ def hold_home(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _not_writable(home: Path, error: OSError) -> CommandRefused:
+    return CommandRefused(f"the home {home} cannot be written ({error.strerror}: {error.filename}); give it to this user, or "
+                          "name a folder that you may write with --home or HEADRACE_HOME")
 
 
 def _read_holder(descriptor: int) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -32,21 +33,31 @@ def test_the_database_server_is_asked_for_its_clock(postgres_url: str, tmp_path:
 def test_workers_that_are_alive_are_counted_and_missing_ones_told(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     migrate(settings.sql_url)
-    assert found(settings)["workers"] == ("note", "no train and no upkeep worker is alive; `headrace serve` starts them, "
-                                                  "`headrace worker` one alone")
+    assert found(settings)["workers"] == ("note", "no train and no upkeep worker was seen in the last 60 s; `headrace serve` "
+                                                  "starts them, `headrace worker` one alone")
     ledger = Ledger(settings.sql_url, pool_size=1)
     with ledger.write() as session:
         for queue in ("train", "train", "upkeep"):
             workers.announce(session, worker_id=f"wrk_{queue}_{len(workers.alive(session))}", host="h", pid=1, queue=queue,
                              version="1")
     ledger.close()
-    assert found(settings)["workers"] == ("ok", "2 train, 1 upkeep alive")
+    assert found(settings)["workers"] == ("ok", "2 train, 1 upkeep seen in the last 60 s")
 
 
 def test_a_database_that_is_not_there_is_a_fault_that_says_so(tmp_path: Path) -> None:
     told = found(Settings(home=tmp_path, database_url="postgresql+psycopg://nobody@127.0.0.1:1/none"))
     assert told["database"][0] == told["clock"][0] == told["workers"][0] == "fault"
     assert "refused" in told["database"][1]
+    assert told["database"][1].endswith("start the database, or correct the URL")
+
+
+def test_a_database_that_takes_the_call_and_says_nothing_is_a_fault(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/none?connect_timeout=1"
+        told = found(Settings(home=tmp_path, database_url=url))["database"]
+
+    assert told[0] == "fault"
+    assert "does not answer" in told[1]
 
 
 def test_findings_are_printed_as_they_are_also_where_they_hold_brackets(tmp_path: Path,

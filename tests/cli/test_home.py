@@ -49,3 +49,17 @@ def test_a_home_is_free_again_after_its_holder(tmp_path: Path) -> None:
     assert home_holder(tmp_path) is None
     with hold_home(tmp_path):
         pass
+
+
+def test_a_home_that_cannot_be_written_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "serve.lock").mkdir()  # as a disk or an owner refuses: also root
+    with (pytest.raises(CommandRefused, match=r"home cannot be written \(.*serve\.lock\); give it to this user"),
+          hold_home(tmp_path / "home")):
+        pass
+
+
+def test_a_home_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    with pytest.raises(CommandRefused, match=r"home cannot be written \(File exists"):
+        make_home(tmp_path / "home")
