@@ -12,6 +12,7 @@ from typing import Any
 import redis
 
 from cli.finding import Finding
+from cli.home import home_holder
 from core.settings import Settings
 from core.signals.client import build_hint_client
 from core.signals.server import find_binary
@@ -30,6 +31,9 @@ def look_at_redis(settings: Settings) -> Finding:
     except redis.RedisError as error:
         if settings.redis_url:
             return Finding("redis", "fault", f"HEADRACE_REDIS_URL does not answer ({error}); start it, or correct the URL")
+        if holder := home_holder(settings.home):
+            return Finding("redis", "note", f"embedded, and does not answer ({error}); process {holder}, which serves, starts "
+                                            f"it again: see {settings.home / 'redis' / 'server.log'} if it stays so")
         return Finding("redis", "note", f"embedded, not running; `headrace serve` starts it{binary}")
     finally:
         client.close()

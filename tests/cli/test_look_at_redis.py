@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from cli.home import hold_home
 from cli.look_at_redis import look_at_redis, redis_finding
 from core.settings import Settings
 from core.signals import server
@@ -54,3 +56,11 @@ def a_redis(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def test_an_embedded_one_that_is_silent_while_a_server_runs_is_told_as_such(tmp_path: Path) -> None:
+    with hold_home(tmp_path):
+        finding = look_at_redis(Settings(home=tmp_path))
+
+    assert finding.verdict == "note"
+    assert f"process {os.getpid()}, which serves, starts it again" in finding.says
