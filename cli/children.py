@@ -1,15 +1,13 @@
 """Child processes of `headrace serve`: each dies with its parent, and speaks through it.
 
 A child leads a session of its own, so that Ctrl-C in the terminal reaches the parent alone, which then stops all in order.
-The kernel kills the child when the thread that made it dies (PR_SET_PDEATHSIG): make children from the main thread.
+The kernel kills the child when the thread that made it dies (`core/parent.py`): make children from the main thread.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -18,11 +16,7 @@ from typing import IO
 
 from cli.loglines import render
 from core.lines import LineWriter, unbuffered
-
-PR_SET_PDEATHSIG = 1
-
-LIBC = ctypes.CDLL(None, use_errno=True)
-"""Loaded before any fork: between fork and exec nothing may be looked up."""
+from core.parent import die_with_parent
 
 
 def dies_with_parent() -> Callable[[], None]:
@@ -30,8 +24,7 @@ def dies_with_parent() -> Callable[[], None]:
     parent = os.getpid()
 
     def ask() -> None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
+        if not die_with_parent(parent):
             os._exit(1)
 
     return ask

@@ -2,7 +2,7 @@
 
 A thread reads the commands, so a stop is heard in every phase, and a silence too. Under a supervisor (`HEADRACE_REPORT_FD` is
 set) the child ends at once when its standard input closes, when it hears nothing for 15 seconds (a frozen supervisor may have
-lost its lease), or when the thread that started it dies (PR_SET_PDEATHSIG is tied to that thread, so a supervisor starts
+lost its lease), or when the thread that started it dies (`core/parent.py`: the tie is to that thread, so a supervisor starts
 children from one that lives as long as they do). Run by hand, reports go to standard output and nothing is awaited.
 
 Before anything is trained there is nothing to save, so a stop ends the process from that thread: a load of minutes cannot
@@ -12,12 +12,10 @@ delay it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import queue
 import select
-import signal
 import sys
 import threading
 import time
@@ -26,10 +24,10 @@ from typing import NoReturn
 
 from core.data.spec import Places
 from core.errors import RunRejected
+from core.parent import die_with_parent
 from worker.reports import Given, Line, Ping, Steer, SteerCommitted, Stop, Stopped, read_command
 
 SILENCE_SECONDS = 15.0
-PR_SET_PDEATHSIG = 1
 GIVEN_SECONDS = 10.0
 """How long the places are waited for, which a supervisor sends before anything else."""
 REPORT_FD, PARENT_PID = "HEADRACE_REPORT_FD", "HEADRACE_PARENT_PID"
@@ -140,19 +138,13 @@ def open_child(*, silence_seconds: float = SILENCE_SECONDS) -> Child:
     if told is None:
         child = Child(report_fd=sys.stdout.fileno(), command_fd=sys.stdin.fileno(), is_supervised=False)
     else:
-        die_with_parent(os.environ.get(PARENT_PID))
+        if not die_with_parent(int(os.environ[PARENT_PID])):
+            leave("the supervisor is gone")
         os.set_inheritable(int(told), False)
         child = Child(report_fd=int(told), command_fd=sys.stdin.fileno(), is_supervised=True,
                       silence_seconds=silence_seconds)
     child.listen()
     return child
-
-
-def die_with_parent(parent_pid: str | None) -> None:
-    """Ask the kernel to kill this process when its parent dies; `parent_pid` tells whether it has died already."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if parent_pid is not None and os.getppid() != int(parent_pid):
-        leave("the supervisor is gone")
 
 
 def leave(why: str) -> NoReturn:

@@ -6,7 +6,6 @@ when the stream does and all have gone, when all its channels are closed, and wh
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
@@ -16,8 +15,7 @@ import sys
 from core.data.ahead.asked import Asked
 from core.data.ahead.loading import hand_on, load
 from core.data.ahead.makers import MakerLost
-
-_PR_SET_PDEATHSIG = 1
+from core.parent import die_with_parent
 
 
 def main(parent: int, numbers: list[int]) -> int:
@@ -38,8 +36,7 @@ def main(parent: int, numbers: list[int]) -> int:
 def _end_with(parent: int) -> None:
     """Die when the parent does, and leave an interrupt from the keyboard to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    if not die_with_parent(parent):
         os._exit(1)
 
 
