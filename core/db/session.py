@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.db import postgres
@@ -102,3 +102,9 @@ def database_now(session: Session) -> datetime:
         stamp = session.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar_one()
         return datetime.fromtimestamp(stamp, UTC)
     return session.execute(text("SELECT clock_timestamp()")).scalar_one().astimezone(UTC)
+
+
+def wait_at_most(session: Session, seconds: float) -> None:
+    """Wait for any lock no longer than so, until the transaction ends. On SQLite the wait was at the begin, and is over."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.set_config("lock_timeout", f"{seconds * 1000:.0f}", True)))

@@ -9,6 +9,7 @@ from core.clock import system_clock
 from core.db.session import Ledger
 from core.jobs import claims
 from core.jobs.models import Job, Run
+from core.jobs.repository import lock_job
 from core.scheduling.policy import Policy
 from core.workers import service as workers
 from tests import factories
@@ -131,3 +132,31 @@ def test_a_run_is_told_to_make_room_for_what_comes_first(ledger: Ledger) -> None
     with ledger.read() as session:
         assert session.get_one(Job, claim.job.id).wanted == "preempt"
     assert bells.jobs == [claim.job.id]
+
+
+def test_a_run_whose_row_another_transaction_keeps_holds_up_no_other(postgres_url: str) -> None:
+    ledger = Ledger(postgres_url, pool_size=4)
+    stuck, lapsed = a_lapsed_run(ledger), a_lapsed_run(ledger)
+    reaper = a_reaper(ledger)
+    with ledger.write() as frozen:
+        lock_job(frozen, stuck.job_id)
+        for second in range(4):
+            reaper.tick(100.0 + second)
+        assert [state_of(ledger, run) for run in (stuck, lapsed)] == ["holding", "ended"]
+    reaper.tick(104.0)
+    assert state_of(ledger, stuck) == "ended"
+    ledger.close()
+
+
+def test_a_fault_in_another_duty_keeps_no_dead_run_from_being_ended(sqlite_ledger: Ledger) -> None:
+    run = a_lapsed_run(sqlite_ledger)
+
+    def faulty() -> int:
+        raise ValueError("what the bell said is no number")
+
+    with sqlite_ledger.write() as session:
+        factories.a_queued_job(session)
+    reaper = Reaper(sqlite_ledger, Rings(lambda job: None, lambda: None, faulty), holder="me", lease_seconds=3.0)
+    for second in range(4):
+        reaper.tick(100.0 + second)
+    assert state_of(sqlite_ledger, run) == "ended"
