@@ -71,7 +71,7 @@ def _forget(session: Session, now: datetime) -> None:
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEY_LIFE))
     workers.forget_stopped(session, before=now - OLD_ROWS)
     forget_unfound(session, now=now)
-    chores.retry_failed(session, PURGES, now=now)  # before they would be forgotten
+    chores.retry_failed(session, PURGES)  # before they would be forgotten
     chores.forget_ended(session, before=now - OLD_ROWS)
     forget_speeds(session, now=now)
     webhooks.forget_ended(session, before=now - OLD_ROWS)

@@ -34,7 +34,7 @@ def prepare_job(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
     with desk.ledger.write() as session:
         prepared = preparation.prepare(session, chore.subject, artifacts=desk.artifacts, now=desk.clock())
         if prepared == "waiting":
-            chores.again(session, chore, desk.clock(), WAIT_SECONDS)
+            chores.again(session, chore, WAIT_SECONDS)
         else:
             chores.finish(session, chore, desk.clock())
     if prepared == "queued":
@@ -62,7 +62,7 @@ def purge_file(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
 def purge_dataset(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
     """Free the indexes and frames of a deleted data set, or look again later while something needs them."""
     with desk.ledger.write() as session:
-        keys = purging.purgeable_keys(session, chore.subject, now=desk.clock())
+        keys = purging.purgeable_keys(session, chore.subject)
     _free(desk, chore, keys)
 
 
@@ -72,7 +72,7 @@ def _free(desk: Desk, chore: Chore, keys: list[str] | None) -> None:
         desk.artifacts.delete(key)
     with desk.ledger.write() as session:
         if keys is None:
-            chores.again(session, chore, desk.clock(), WAIT_SECONDS)
+            chores.again(session, chore, WAIT_SECONDS)
         else:
             chores.finish(session, chore, desk.clock())
 

@@ -129,13 +129,13 @@ class Slots:
             self._give_up(chore, cause)
         else:
             with self._desk.ledger.write() as session:
-                chores.again(session, chore, self._desk.clock(), RETRY_SECONDS * 2 ** (chore.attempts - 1), cause)
+                chores.again(session, chore, RETRY_SECONDS * 2 ** (chore.attempts - 1), cause)
         return None
 
     def _put_off(self, chore: Chore) -> None:
         """Try again when the storage may be back; that it is away counts as no attempt."""
         with self._desk.ledger.write() as session:
-            chores.again(session, chore, self._desk.clock(), STORAGE_SECONDS)
+            chores.again(session, chore, STORAGE_SECONDS)
 
     def _give_up(self, chore: Chore, cause: dict) -> None:
         with self._desk.ledger.write() as session:

@@ -2,6 +2,7 @@
 
 A chore is held under a lease and a fence: one claim raises the fence, and whoever comes back with an older one is refused by
 LeaseLost. A chore whose lease lapsed is claimed again by the next worker that looks; that is all the recovery there is.
+All its times are the database's, whoever writes them: a host whose clock is ahead holds up nobody.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from core.ids import new_id
 OPEN = ("waiting", "held")
 
 
-def add(session: Session, kind: str, subject: str, *, now: datetime, not_before: datetime | None = None) -> None:
+def add(session: Session, kind: str, subject: str, *, now: datetime | None = None, not_before: datetime | None = None) -> None:
     """Ask for a chore. One that waits or is held already stays as it is; one that ended is opened again."""
+    now = now or database_now(session)
     values = {"id": new_id("chore"), "kind": kind, "subject": subject, "state": "waiting", "attempts": 0, "fence": 0,
               "not_before": not_before or now, "created_at": now}
     insert = upsert(session, Chore).values(**values)
@@ -31,14 +33,16 @@ def add(session: Session, kind: str, subject: str, *, now: datetime, not_before:
                                                  where=Chore.state.not_in(OPEN)))
 
 
-def retry_failed(session: Session, kinds: Iterable[str], *, now: datetime) -> None:
+def retry_failed(session: Session, kinds: Iterable[str]) -> None:
     """Open chores of these kinds again that were given up."""
     given_up = (Chore.kind.in_(list(kinds)), Chore.state == "failed")
-    session.execute(update(Chore).where(*given_up).values(_reopened(now)), execution_options={"synchronize_session": False})
+    opened = _reopened(database_now(session))
+    session.execute(update(Chore).where(*given_up).values(opened), execution_options={"synchronize_session": False})
 
 
-def wake(session: Session, kind: str, subjects: Iterable[str], *, now: datetime) -> None:
+def wake(session: Session, kind: str, subjects: Iterable[str], *, now: datetime | None = None) -> None:
     """Let chores that wait for a time be taken now, since what they waited for happened."""
+    now = now or database_now(session)
     waiting = (Chore.kind == kind, Chore.subject.in_(list(subjects)), Chore.state == "waiting", Chore.not_before > now)
     query = select(Chore).where(*waiting).order_by(Chore.id).with_for_update()  # in one order, so that two do not deadlock
     for chore in session.scalars(query.execution_options(populate_existing=True)):
@@ -72,8 +76,10 @@ def finish(session: Session, chore: Chore, now: datetime) -> None:
     _write(session, chore, {**_LET_GO, "state": "done", "error": None})
 
 
-def again(session: Session, chore: Chore, now: datetime, wait_seconds: float, error: dict[str, Any] | None = None) -> None:
+def again(session: Session, chore: Chore, wait_seconds: float, error: dict[str, Any] | None = None, *,
+          now: datetime | None = None) -> None:
     """Put a chore back, to be taken again after a while. Without an `error` it only waits: its attempts are counted afresh."""
+    now = now or database_now(session)
     waited = {} if error is not None else {"attempts": 0}
     told = {"state": "waiting", "not_before": now + timedelta(seconds=wait_seconds), "error": error}
     _write(session, chore, {**_LET_GO, **told, **waited})

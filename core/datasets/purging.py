@@ -27,10 +27,10 @@ def retire(session: Session, dataset: Dataset, *, now: datetime) -> None:
         if version.status == "indexing":
             version.status, version.error = "failed", {"code": "deleted", "message": "the data set was deleted"}
     session.flush()
-    chores.add(session, PURGE_DATASET, dataset.id, now=now)
+    chores.add(session, PURGE_DATASET, dataset.id)
 
 
-def purgeable_keys(session: Session, dataset_id: str, *, now: datetime) -> list[str] | None:
+def purgeable_keys(session: Session, dataset_id: str) -> list[str] | None:
     """Give the storage keys of a deleted data set; None while something needs them. Safe to ask again after they are gone."""
     dataset = lock_dataset(session, dataset_id)
     if dataset is None or dataset.deleted_at is None:
@@ -40,7 +40,7 @@ def purgeable_keys(session: Session, dataset_id: str, *, now: datetime) -> list[
     if unfinished_jobs_on(session, dataset.project_id, ids) or _is_being_indexed(session, ids):
         return None
     shards = [shard for version in versions for shard in version.shards]
-    chores.wake(session, PURGE_FILE, {shard.file_id for shard in shards if shard.file_id is not None}, now=now)
+    chores.wake(session, PURGE_FILE, {shard.file_id for shard in shards if shard.file_id is not None})
     return sorted({key for shard in shards for key in (shard.index_key, shard.frames_key)})
 
 

@@ -199,7 +199,7 @@ def settle_index(session: Session, version_id: str, *, report: dict[str, Any], n
     _take_report(version, report)
     version.same_as = _first_like(session, version)
     session.flush()
-    wake_jobs(session, version, now=now)
+    wake_jobs(session, version)
     return version
 
 
@@ -218,13 +218,13 @@ def fail_index(session: Session, version_id: str, *, code: str, message: str, no
     if report is not None:
         _take_report(version, report)
     session.flush()
-    wake_jobs(session, version, now=now)
+    wake_jobs(session, version)
     return version
 
 
-def wake_jobs(session: Session, version: DatasetVersion, *, now: datetime) -> None:
+def wake_jobs(session: Session, version: DatasetVersion) -> None:
     dataset = session.get_one(Dataset, version.dataset_id)
-    chores.wake(session, PREPARE, unfinished_jobs_on(session, dataset.project_id, [version.id]), now=now)
+    chores.wake(session, PREPARE, unfinished_jobs_on(session, dataset.project_id, [version.id]))
 
 
 def _take_report(version: DatasetVersion, report: dict[str, Any]) -> None:
@@ -277,7 +277,7 @@ def _add_version(session: Session, dataset: Dataset, rows: Rows, *, now: datetim
     if former is not None:
         copy_shards(session, version, former)
     add_shards(session, version, [NewShard.of_upload(file) for file in files])
-    chores.add(session, INDEX, version.id, now=now)
+    chores.add(session, INDEX, version.id)
     return version
 
 

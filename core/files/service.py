@@ -48,7 +48,7 @@ def delete_file(session: Session, project_id: str, file_id: str, *, now: datetim
     file = get_file(session, project_id, file_id)
     file.deleted_at = now
     session.flush()
-    chores.add(session, PURGE, file.id, now=now)
+    chores.add(session, PURGE, file.id)
     return file
 
 

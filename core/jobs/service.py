@@ -57,7 +57,7 @@ def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, r
     plan_mixture(session, job, spec.mixture_schedule or (), now=now)
     append_message(session, job, code="job.created", message=f"Created fine-tuning job: {job.id}", now=now)
     append_message(session, job, code="job.validating", message="Checking the data and making the plan", now=now)
-    chores.add(session, PREPARE, job.id, now=now)
+    chores.add(session, PREPARE, job.id)
     if idempotency:
         _remember(session, project_id, idempotency, job.id, now=now)
     return job

@@ -13,7 +13,7 @@ from core.chores import service as chores
 from core.chores.kinds import PURGE_DATASET, PURGE_FILE
 from core.chores.models import Chore
 from core.clock import system_clock
-from core.db.session import Ledger
+from core.db.session import Ledger, database_now
 from core.devices.models import Device
 from core.files import service as files
 from core.files.models import StoredFile
@@ -99,7 +99,7 @@ def test_a_purge_that_was_given_up_is_asked_for_again_however_old(sqlite_ledger:
     with sqlite_ledger.read() as session:
         found = session.execute(select(Chore.kind, Chore.state, Chore.attempts, Chore.not_before).order_by(Chore.state)).all()
         assert [row[:3] for row in found] == [("another", "failed", 3), (kind, "waiting", 0)]
-        assert found[1].not_before <= NOW
+        assert found[1].not_before <= database_now(session)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 500])

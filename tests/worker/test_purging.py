@@ -86,7 +86,7 @@ def test_a_purge_that_was_killed_between_two_deletes_is_done_again(sqlite_ledger
     deleted(bench, gone)
     with sqlite_ledger.write() as session:
         assert chores.claim(session, "killed", 30) is not None
-        keys = purging.purgeable_keys(session, gone.id, now=system_clock())
+        keys = purging.purgeable_keys(session, gone.id)
     assert keys is not None
     bench.desk.artifacts.delete(keys[0])
     assert len(lies(bench)) == 2

@@ -55,7 +55,7 @@ def test_lapsed_chore_is_taken_over_and_its_first_holder_refused(ledger: Ledger)
         heir = claimed(session, "w2", now=later(31))
         assert (heir.fence, heir.attempts) == (2, 2)
     for write in (lambda s: chores.renew(s, late, 30), lambda s: chores.finish(s, late, NOW),
-                  lambda s: chores.again(s, late, NOW, 1), lambda s: chores.fail(s, late, NOW)):
+                  lambda s: chores.again(s, late, 1), lambda s: chores.fail(s, late, NOW)):
         with ledger.write() as session, pytest.raises(LeaseLost, match="leave it to its new holder"):
             write(session)
     with ledger.write() as session:
@@ -73,7 +73,7 @@ def test_renewed_chore_is_not_taken(ledger: Ledger):
 def test_chore_put_back_waits_its_time_and_keeps_its_error(ledger: Ledger):
     with ledger.write() as session:
         chores.add(session, "k", "s", now=NOW)
-        chores.again(session, claimed(session), NOW, 10, {"code": "storage_error", "message": "full"})
+        chores.again(session, claimed(session), 10, {"code": "storage_error", "message": "full"}, now=NOW)
         assert chores.claim(session, "w", 30, now=later(9)) is None
         assert (claimed(session, now=later(10)).error or {})["code"] == "storage_error"
 

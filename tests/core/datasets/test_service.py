@@ -104,10 +104,10 @@ def test_end_of_the_index_wakes_the_jobs_that_wait_for_it(ledger: Ledger):
         project = a_project(session)
         dataset, version = a_dataset(session, project, is_ready=False)
         job = a_job(session, project, datasets=[{"dataset": dataset.id}], now=NOW)
-        while (chore := chores.claim(session, "w", 10, now=later(900))) is not None:
-            chores.again(session, chore, later(900), 60)
+        while (chore := chores.claim(session, "w", 10)) is not None:
+            chores.again(session, chore, 60)
         datasets.settle_index(session, version.id, report=a_report(), now=later(901))
-        woken = chores.claim(session, "w", 10, now=later(901))
+        woken = chores.claim(session, "w", 10)
     assert woken is not None
     assert (woken.kind, woken.subject) == (jobs.PREPARE, job.id)
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
+from core.chores import service as chores
 from core.chores.models import Chore
 from core.datasets import service as datasets
-from core.db.session import Ledger
+from core.db.session import Ledger, database_now
 from core.errors import HeadraceError, InvalidValue, LimitReached, NotFound
 from core.events.service import events_after
 from core.jobs import service as jobs
@@ -33,6 +35,16 @@ def test_submitted_job_is_validated_by_a_chore_and_has_a_log(ledger: Ledger):
     assert (job.state, job.seed, job.last_event, job.resolved) == ("validating_files", 7, 2, None)
     assert codes == ["job.created", "job.validating"]
     assert chore.subject == job.id
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_host_whose_clock_is_off_keeps_no_job_from_being_validated(ledger: Ledger, minutes: int):
+    with ledger.write() as session:
+        job = a_job(session, now=database_now(session) + timedelta(minutes=minutes))
+        taken = []
+        while (chore := chores.claim(session, "upkeep", 30)) is not None:
+            taken.append(chore.subject)
+    assert job.id in taken
 
 
 def test_seed_is_chosen_when_none_is_asked_for(ledger: Ledger):
