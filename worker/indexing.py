@@ -30,6 +30,7 @@ from core.files.models import StoredFile
 from core.places import readable
 from core.projects.repository import get_project
 from core.storage.artifacts import file_key
+from worker.away import is_away
 from worker.passes import run_pass
 from worker.upkeep import Desk
 
@@ -67,7 +68,7 @@ def _list(desk: Desk, chore: Chore, version: DatasetVersion, must_stop: threadin
     news = [datasets.NewShard(names[found["path"]], found["bytes"], place=place, path=found["path"], tag=found["tag"])
             for found in told["files"]]
     with desk.ledger.write() as session:
-        chores.renew(session, chore, desk.settings.lease_seconds)
+        chores.advance(session, chore, desk.settings.lease_seconds)
         datasets.settle_listing(session, version.id, news)
     found = _load(desk, version.id)
     assert found is not None
@@ -132,8 +133,12 @@ def _noting(desk: Desk, version: DatasetVersion, shard: DatasetShard) -> Callabl
             return
         noted_at = time.monotonic()
         desk.artifacts.require_space(0, desk.settings.min_free_bytes)
-        with desk.ledger.write() as session:
-            datasets.note_progress(session, version.id, progress_bytes=before + told["bytes_done"])
+        try:
+            with desk.ledger.write() as session:
+                datasets.note_progress(session, version.id, progress_bytes=before + told["bytes_done"])
+        except Exception as error:
+            if not is_away(error):  # else the pass goes on, and shows later how far it is
+                raise
 
     return note
 
@@ -149,7 +154,7 @@ def _publish(desk: Desk, chore: Chore, version: DatasetVersion, shard: DatasetSh
         if aside.exists():
             desk.artifacts.publish(aside, key)
     with desk.ledger.write() as session:
-        chores.renew(session, chore, desk.settings.lease_seconds)
+        chores.advance(session, chore, desk.settings.lease_seconds)
         datasets.settle_shard(session, version.id, shard.number, report=told["report"], bytes=told.get("bytes"),
                               tag=told.get("tag") or "" if shard.place else "", **keys)
 

@@ -1,15 +1,15 @@
 """Upkeep: chores, two at a time, each a row with lease, fence and attempts.
 
 Every slot is a thread that claims a chore, holds its lease by a second thread, does the work, and ends the row in the same
-transaction as the work's result wherever that is one. A chore that was begun `ATTEMPTS` times and never ended is poison: it
-is ended, and its subject is told why in words.
+transaction as the work's result wherever that is one. A chore that was begun `ATTEMPTS` times and came no further is poison: it
+is ended, and its subject is told why in words. An attempt that a stop of the process or an outage broke off does not count.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -22,7 +22,7 @@ from core.errors import HeadraceError, LeaseLost, StorageAway
 from core.logs import get_log
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
-from worker.away import is_away
+from worker.away import insist, is_away
 
 log = get_log(__name__)
 
@@ -30,8 +30,6 @@ ATTEMPTS = 3
 LOOK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 """Wait before the second attempt at a chore that raised; it doubles."""
-
-
 STORAGE_SECONDS = 5.0
 
 
@@ -113,6 +111,7 @@ class Slots:
                 work.do(self._desk, chore, must_stop)
         except LeaseLost as lost:
             log.warning("chore.lost", kind=chore.kind, subject=chore.subject, cause=lost.message)
+            self._release(chore)
         except Exception as error:
             self._settle_fault(chore, error)
         return None
@@ -122,7 +121,7 @@ class Slots:
         if isinstance(error, StorageAway):
             return self._put_off(chore)
         if is_away(error):
-            return None  # its lease lapses, and it is taken again when the ledger is back
+            return self._release(chore, RETRY_SECONDS)
         cause = told(error.code, error.message) if isinstance(error, HeadraceError) else told(
             "server_error", f"it ended with {type(error).__name__}: {error}")
         if chore.attempts >= ATTEMPTS:
@@ -131,6 +130,17 @@ class Slots:
             with self._desk.ledger.write() as session:
                 chores.again(session, chore, RETRY_SECONDS * 2 ** (chore.attempts - 1), cause)
         return None
+
+    def _release(self, chore: Chore, wait_seconds: float = 0.0) -> None:
+        """Put a chore back as soon as the ledger answers, unless it has another holder. What is not put back before the process
+        ends is taken again when its lease lapses."""
+        def put_back() -> None:
+            with self._desk.ledger.write() as session:
+                chores.release(session, chore, wait_seconds)
+
+        with suppress(LeaseLost):
+            insist(put_back, until=self._stop)
+            log.info("chore.released", kind=chore.kind, subject=chore.subject)
 
     def _put_off(self, chore: Chore) -> None:
         """Try again when the storage may be back; that it is away counts as no attempt."""

@@ -1,4 +1,4 @@
-"""Chores: add, claim, renew, and end pieces of upkeep work.
+"""Chores: add, claim, renew, release, and end pieces of upkeep work.
 
 A chore is held under a lease and a fence: one claim raises the fence, and whoever comes back with an older one is refused by
 LeaseLost. A chore whose lease lapsed is claimed again by the next worker that looks; that is all the recovery there is.
@@ -69,6 +69,19 @@ def claim(session: Session, holder: str, lease_seconds: float, *, now: datetime 
 def renew(session: Session, chore: Chore, lease_seconds: float, *, now: datetime | None = None) -> None:
     now = now or database_now(session)
     _write(session, chore, {"lease_until": now + timedelta(seconds=lease_seconds)})
+
+
+def advance(session: Session, chore: Chore, lease_seconds: float, *, now: datetime | None = None) -> None:
+    """Renew the lease of a chore of which a part was done for good: this attempt counts as the first again."""
+    now = now or database_now(session)
+    _write(session, chore, {"lease_until": now + timedelta(seconds=lease_seconds), "attempts": 1})
+    chore.attempts = 1
+
+
+def release(session: Session, chore: Chore, wait_seconds: float = 0.0, *, now: datetime | None = None) -> None:
+    """Put a chore back that was neither done nor found at fault: this attempt does not count."""
+    due = (now or database_now(session)) + timedelta(seconds=wait_seconds)
+    _write(session, chore, {**_LET_GO, "state": "waiting", "not_before": due, "attempts": Chore.attempts - 1})
 
 
 def finish(session: Session, chore: Chore, now: datetime) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from core.chores import service as chores
 from core.chores.models import Chore
 from core.clock import system_clock
 from core.db.session import Ledger
-from core.errors import RunInterrupted
+from core.errors import LeaseLost, RunInterrupted
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
 from tests import factories
+from tests.worker.away_ledger import AwayLedger
 from worker.upkeep import Desk, Slots, Work, held
 
 KIND = "test_chore"
@@ -136,3 +138,37 @@ def test_slots_work_when_nobody_rings(sqlite_ledger: Ledger, tmp_path: Path) -> 
         while the_chore(sqlite_ledger).state != "done":
             assert time.monotonic() < until
             time.sleep(0.05)
+
+
+def test_orderly_stops_in_the_middle_of_a_chore_count_as_no_attempt(ledger: Ledger, tmp_path: Path) -> None:
+    add(ledger)
+    began = threading.Event()
+
+    def work_until_stopped(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
+        began.set()
+        must_stop.wait()
+        raise LeaseLost("the indexing was stopped")
+
+    for _ in range(4):
+        began.clear()
+        with a_slot(a_desk(ledger, tmp_path), work_until_stopped):
+            assert began.wait(10)
+        assert (the_chore(ledger).state, the_chore(ledger).attempts) == ("waiting", 0)
+
+
+def test_a_ledger_that_goes_away_in_the_middle_of_a_chore_counts_as_no_attempt(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    add(sqlite_ledger)
+    away = AwayLedger(sqlite_ledger)
+    desk = replace(a_desk(sqlite_ledger, tmp_path), ledger=away)
+
+    def meet_an_outage(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
+        away.is_away.set()
+        threading.Timer(0.1, away.is_away.clear).start()
+        with desk.ledger.write():
+            pass
+
+    slot = a_slot(desk, meet_an_outage)
+    for _ in range(4):
+        assert slot.take_one()
+        assert (the_chore(sqlite_ledger).state, the_chore(sqlite_ledger).attempts) == ("waiting", 0)
+        due_now(sqlite_ledger)

@@ -78,6 +78,25 @@ def test_chore_put_back_waits_its_time_and_keeps_its_error(ledger: Ledger):
         assert (claimed(session, now=later(10)).error or {})["code"] == "storage_error"
 
 
+def test_released_chore_is_due_at_once_and_its_attempt_does_not_count(ledger: Ledger):
+    with ledger.write() as session:
+        chores.add(session, "k", "s", now=NOW)
+        chores.release(session, claimed(session), now=later(1))
+        again = claimed(session, "w2", now=later(1))
+        assert (again.attempts, again.fence) == (1, 2)
+
+
+def test_chore_of_which_a_part_is_done_has_all_its_attempts_before_it(ledger: Ledger):
+    with ledger.write() as session:
+        chores.add(session, "k", "s", now=NOW)
+        for second in (0, 31, 62):
+            chore = claimed(session, now=later(second))
+        assert chore.attempts == 3
+        chores.advance(session, chore, 30, now=later(70))
+        assert chores.claim(session, "w2", 30, now=later(99)) is None
+        assert claimed(session, now=later(101)).attempts == 2
+
+
 def test_waiting_chore_can_be_woken(ledger: Ledger):
     with ledger.write() as session:
         chores.add(session, "k", "s", now=NOW, not_before=later(60))
