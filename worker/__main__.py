@@ -29,7 +29,8 @@ from worker.child import CHILD
 
 log = get_log(__name__)
 
-UPKEEP_SLOTS = 2
+UPKEEP_SLOTS = 3
+"""Two that may index, and one for what is short."""
 POOL_SIZE = 8
 EXIT_CONFIGURATION = 2
 

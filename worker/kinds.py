@@ -82,7 +82,7 @@ def give_up_purge(desk: Desk, session: Session, chore: Chore, cause: dict[str, A
 
 
 KINDS: dict[str, Work] = {
-    INDEX_VERSION: Work(index_version, give_up_index),
+    INDEX_VERSION: Work(index_version, give_up_index, is_long=True),
     PREPARE_JOB: Work(prepare_job, give_up_prepare),
     PURGE_FILE: Work(purge_file, give_up_purge),
     PURGE_DATASET: Work(purge_dataset, give_up_purge),

@@ -1,14 +1,17 @@
-"""Upkeep: chores, two at a time, each a row with lease, fence and attempts.
+"""Upkeep: chores, a few at a time, each a row with lease, fence and attempts.
 
 Every slot is a thread that claims a chore, holds its lease by a second thread, does the work, and ends the row in the same
 transaction as the work's result wherever that is one. A chore that was begun `ATTEMPTS` times and came no further is poison: it
 is ended, and its subject is told why in words. An attempt that a stop of the process or an outage broke off does not count.
+
+Where there are several slots, one takes nothing that may last for hours: no job waits to be prepared behind the indexing of
+another's data.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -55,6 +58,8 @@ class Work:
     """Does the work and ends the row. The event is set when the work must stop: lease lost, or the process ends."""
     give_up: Callable[[Desk, Session, Chore, dict], None]
     """Writes the cause ({code, message}) on the subject, in the transaction that ends the row."""
+    is_long: bool = False
+    """It may last for hours."""
 
 
 class Slots:
@@ -64,7 +69,9 @@ class Slots:
         self._desk, self._kinds, self._holder = desk, kinds, holder
         self._heard = heard
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, name=f"slot-{n}", daemon=True) for n in range(count)]
+        long = {kind for kind, work in kinds.items() if work.is_long}
+        self._threads = [threading.Thread(target=self._run, args=(long if n and n == count - 1 else (),), name=f"slot-{n}",
+                                          daemon=True) for n in range(count)]
 
     def __enter__(self) -> Slots:
         for thread in self._threads:
@@ -78,10 +85,10 @@ class Slots:
         for thread in self._threads:
             thread.join(5.0)
 
-    def _run(self) -> None:
+    def _run(self, without: Collection[str]) -> None:
         while not self._stop.is_set():
             try:
-                found = self.take_one()
+                found = self.take_one(without)
             except Exception as error:
                 log.warning("ledger.away" if is_away(error) else "chore.unclaimed", cause=str(error))
                 found = False
@@ -89,10 +96,11 @@ class Slots:
                 self._heard.wait(LOOK_SECONDS)
                 self._heard.clear()
 
-    def take_one(self) -> bool:
-        """Claim one chore and do it; False when there is none."""
+    def take_one(self, without: Collection[str] = ()) -> bool:
+        """Claim one chore, of no kind that is left out, and do it; False when there is none."""
         with self._desk.ledger.write() as session:
-            chore = chores.claim(session, f"{self._holder}/{threading.get_ident()}", self._desk.settings.lease_seconds)
+            chore = chores.claim(session, f"{self._holder}/{threading.get_ident()}", self._desk.settings.lease_seconds,
+                                 without=without)
         if chore is None:
             return False
         log.info("chore.claimed", kind=chore.kind, subject=chore.subject, attempt=chore.attempts)

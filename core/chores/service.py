@@ -7,7 +7,7 @@ All its times are the database's, whoever writes them: a host whose clock is ahe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,11 +50,13 @@ def wake(session: Session, kind: str, subjects: Iterable[str], *, now: datetime 
     session.flush()
 
 
-def claim(session: Session, holder: str, lease_seconds: float, *, now: datetime | None = None) -> Chore | None:
-    """Take the chore that waits longest, or one whose holder let its lease lapse; None when there is none."""
+def claim(session: Session, holder: str, lease_seconds: float, *, without: Collection[str] = (), now: datetime | None = None
+          ) -> Chore | None:
+    """Take the chore that waits longest, or one whose holder let its lease lapse; None when there is none, but for kinds that
+    are left out."""
     now = now or database_now(session)
     due = or_(and_(Chore.state == "waiting", Chore.not_before <= now), and_(Chore.state == "held", Chore.lease_until < now))
-    query = select(Chore).where(due).order_by(Chore.not_before, Chore.id).limit(1)
+    query = select(Chore).where(due, Chore.kind.not_in(list(without))).order_by(Chore.not_before, Chore.id).limit(1)
     query = query.with_for_update(skip_locked=True).execution_options(populate_existing=True)
     chore = session.scalar(query)
     if chore is None:

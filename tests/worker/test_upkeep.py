@@ -172,3 +172,27 @@ def test_a_ledger_that_goes_away_in_the_middle_of_a_chore_counts_as_no_attempt(s
         assert slot.take_one()
         assert (the_chore(sqlite_ledger).state, the_chore(sqlite_ledger).attempts) == ("waiting", 0)
         due_now(sqlite_ledger)
+
+
+def test_long_chores_leave_a_slot_for_short_ones(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.write() as session:
+        for subject in ("one", "two", "three"):
+            chores.add(session, "long", subject, now=factories.NOW)
+    add(ledger)
+    began, is_done, may_end = threading.Semaphore(0), threading.Event(), threading.Event()
+
+    def last_long(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
+        began.release()
+        may_end.wait(20)
+        finish(desk, chore, must_stop)
+
+    def be_short(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
+        finish(desk, chore, must_stop)
+        is_done.set()
+
+    kinds = {"long": Work(last_long, lambda *told: None, is_long=True), KIND: Work(be_short, lambda *told: None)}
+    with Slots(a_desk(ledger, tmp_path), kinds, holder="me", count=2, heard=threading.Event()):
+        assert began.acquire(timeout=10)
+        assert is_done.wait(10), "the short chore waits behind no long one"
+        assert not began.acquire(blocking=False)
+        may_end.set()
