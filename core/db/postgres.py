@@ -28,6 +28,9 @@ CLIENT: dict[str, Any] = {"connect_timeout": 5, "keepalives": 1, "keepalives_idl
                           "keepalives_count": 2, "tcp_user_timeout": 8000}
 """For libpq, well below the shipped lease; what the database's address says itself goes before."""
 SERVER = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 2"
+BOUND = text("SELECT set_config('lock_timeout', :hold, true), "
+             "set_config('idle_in_transaction_session_timeout', :hold, true)")
+"""For this transaction alone, so that it holds behind a pooler of connections too."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ def build(url: str, patience: Patience | None, **shared: Any) -> Engine:
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, parameters: Any) -> PatientConnection:
         connection = PatientConnection.connect(*arguments, **parameters)
+        connection.answer_seconds = patience.answer_seconds if patience is not None else None
         connection.execute(SERVER)
         connection.commit()
-        connection.answer_seconds = patience.answer_seconds if patience is not None else None
         return connection
 
     @event.listens_for(engine, "begin")
@@ -81,8 +84,3 @@ def build(url: str, patience: Patience | None, **shared: Any) -> Engine:
             connection.execute(BOUND, {"hold": f"{patience.hold_seconds * 1000:.0f}"})
 
     return engine
-
-
-BOUND = text("SELECT set_config('lock_timeout', :hold, true), "
-             "set_config('idle_in_transaction_session_timeout', :hold, true)")
-"""For this transaction alone, so that it holds behind a pooler of connections too."""
