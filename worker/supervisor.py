@@ -213,7 +213,7 @@ class Supervisor:
                 [*self._place.command, str(prepared.spec_path)], ranks=prepared.ranks, first=prepared.places,
                 log_path=prepared.spec_path.parent / LOG_NAME, environment=prepared.environment)
             closing.callback(child.close)
-            closing.callback(child.kill)
+            closing.callback(self._see_dead, child, scribe)  # whatever ends the loop: a run is settled after that
             self._log.info("child.started", pids=child.pids)
             steering = Steering(keeper, scribe, self._place.settings, project=prepared.project)
             is_lost = self._watch(child, keeper, scribe, steering)

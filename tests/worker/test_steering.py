@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from core.data.spec import MixtureEntry, RowRef, SourceSpec, StreamSpec
+from core.settings import Settings
 from core.specs.run import RunSpec
 from tests.worker.runs import Supervised, chat_rows, registered, run_spec
-from worker.reports import Finished, Line, Saved, Steer, SteerCommitted, SteerProposed, StepDone
+from worker.reports import Finished, Given, Line, Saved, Steer, SteerCommitted, SteerProposed, StepDone, Warned
+from worker.steering import Steering
 
 
 def sources(folder: Path) -> tuple[SourceSpec, SourceSpec]:
@@ -155,3 +157,41 @@ def test_a_source_that_joins_is_evaluated_on_from_its_step_on_also_after_a_kill(
     assert [set(told[step].source_valid_losses) for step in sorted(told)] == [
         {"a", "b"} if step >= proposed.from_step else {"a"} for step in sorted(told)]
     assert all(line.valid_loss for line in told.values())
+
+
+class Between:
+    """A keeper without news, a scribe with one answer, and a child: all that a Steering stands between."""
+
+    pending = None
+
+    def __init__(self, answer: SteerCommitted) -> None:
+        self.answers, self.noted, self.heard = [answer], [], []
+
+    def take_answers(self) -> list[SteerCommitted]:
+        answers, self.answers = self.answers, []
+        return answers
+
+    def note(self, report: Line) -> None:
+        self.noted.append(report)
+
+    def send(self, command: Line) -> bool:
+        self.heard.append(command)
+        return True
+
+
+def test_an_answer_waits_until_the_operators_file_is_in_order_and_the_log_says_so_once(tmp_path: Path) -> None:
+    (source,) = sources(tmp_path)[:1]
+    there = dataclasses.replace(source, shards=tuple(dataclasses.replace(shard, place="lake") for shard in source.shards))
+    answer = SteerCommitted(1, dataclasses.replace(StreamSpec.from_json(spec_of(tmp_path).stream), sources=(there,)).to_json())
+    between = Between(answer)
+    steering = Steering(between, between, Settings(home=tmp_path), project="acme")  # type: ignore[arg-type]
+    (tmp_path / "places.toml").write_text("[places.lake]")
+    for _ in range(2):
+        steering.turn(between)  # type: ignore[arg-type]
+    assert between.heard == []
+    (told,) = between.noted
+    assert isinstance(told, Warned)
+    assert "places.lake.url is missing" in told.message
+    (tmp_path / "places.toml").write_text('[places.lake]\nurl = "file:///srv"')
+    steering.turn(between)  # type: ignore[arg-type]
+    assert [type(line) for line in between.heard] == [Given, SteerCommitted]

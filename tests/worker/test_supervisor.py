@@ -5,6 +5,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from core.checkpoints import service as checkpoints
 from core.db.session import Ledger, database_now
 from core.devices import service as devices
 from core.devices.service import FoundDevice
+from core.errors import Unavailable
 from core.events.models import Event
 from core.files.models import StoredFile
 from core.jobs import claims
@@ -441,3 +443,33 @@ def a_claim_of_two(place: Place) -> Claim:
                                   lease_seconds=place.settings.lease_seconds)
     assert claim is not None
     return claim
+
+
+class Stumbling(threading.Event):
+    """A stop sign that makes its reader stumble as soon as a child lives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def is_set(self) -> bool:
+        living = {child.pid for child in children("fake_child")}
+        if living and not self.seen:
+            self.seen = living
+            raise Unavailable("the sign cannot be read")
+        return super().is_set()
+
+
+def test_a_supervisor_that_stumbles_sees_its_child_dead_before_it_settles(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    stop, left = Stumbling(), []
+    place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05")
+
+    def clock() -> datetime:  # asked last when the run is settled
+        left.append({child.pid for child in psutil.Process().children()} & stop.seen)
+        return place.clock()
+
+    claim = a_claim(place, total_steps=1000)
+    Supervisor(dataclasses.replace(place, stop=stop, clock=clock), claim).supervise()
+    assert len(stop.seen) == 1
+    assert left[-1] == set()
+    assert (read_run(place, claim).outcome, free_devices(place)) == ("interrupted", 1)
