@@ -53,6 +53,14 @@ def decide(*, ending: Ending | None, last: Line | None, exit_code: int, last_lin
     return Outcome("interrupted", told("run_interrupted", f"the training process {_how(exit_code)}{_lines(last_lines)}"))
 
 
+def unfinished(asked: Ending | None) -> Outcome:
+    """The outcome of a run that is kept from beginning, or from ending well, by no fault of its own: it goes on elsewhere or
+    later, unless something else was asked for."""
+    if asked == "cancel":
+        return Outcome("cancelled")
+    return Outcome(SAVES_FIRST.get(asked, "handed_back") if asked else "handed_back")
+
+
 def told(code: str, message: str, param: str | None = None) -> dict[str, Any]:
     return {"code": code, "message": message, "param": param}
 

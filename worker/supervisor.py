@@ -33,7 +33,7 @@ from core.checkpoints import service as checkpoints
 from core.clock import Clock
 from core.db.session import Ledger
 from core.devices.models import Device
-from core.errors import HeadraceError, LeaseLost, StorageAway, Unavailable
+from core.errors import HeadraceError, LeaseLost, RunInterrupted, Unavailable
 from core.ids import new_id
 from core.jobs import claims
 from core.jobs.claims import Claim
@@ -52,7 +52,7 @@ from worker.compute import compute_for
 from worker.keeper import LeaseKeeper
 from worker.leaving import SETTLED_BY_SECONDS, UPLOADED_BY_SECONDS, Curfew, Leaving
 from worker.link import child_environment
-from worker.outcome import SAVES_FIRST, Ending, Outcome, decide, told
+from worker.outcome import SAVES_FIRST, Ending, Outcome, decide, told, unfinished
 from worker.ranked import RankedLinks
 from worker.reports import Failed, Finished, Given, Line, Ping, Saved, Stopped
 from worker.result import settle
@@ -102,7 +102,11 @@ class _Prepared:
 
 
 class _Unwanted(Exception):
-    """A cancel came before the child was started."""
+    """Something was asked for before the child was started."""
+
+    def __init__(self, asked: Ending) -> None:
+        super().__init__(asked)
+        self.asked: Ending = asked
 
 
 class Supervisor:
@@ -144,14 +148,13 @@ class Supervisor:
             prepared = insist(lambda: self._prepare_unless_unwanted(keeper), until=self._place.stop)
         except LeaseLost:
             return None
-        except _Unwanted:
-            return Outcome("cancelled")
-        except StorageAway as away:
-            self._log.warning("storage.away", cause=away.message)  # the worker ends; another goes on when it answers
-            return Outcome("handed_back")
-        except Unavailable as error:
+        except _Unwanted as unwanted:
+            self._log.info("run.unbegun", ending=unwanted.asked)
+            return unfinished(unwanted.asked)
+        except (Unavailable, RunInterrupted) as error:
             self._log.warning("run.unprepared", code=error.code, cause=error.message)
-            return Outcome("interrupted", told(error.code, error.message))
+            is_full = error.code == "insufficient_storage"  # of this host's disk; another may have room
+            return Outcome("handed_back" if is_full else "interrupted", told(error.code, error.message))
         except HeadraceError as error:
             self._log.warning("run.rejected", code=error.code, cause=error.message)
             return Outcome("failed", told(error.code, error.message, error.param), "user")
@@ -169,20 +172,26 @@ class Supervisor:
             return Outcome("interrupted", told("run_interrupted", f"the training process could not be started: {error}"))
 
     def _prepare_unless_unwanted(self, keeper: LeaseKeeper) -> _Prepared:
-        """Prepare, as often as the ledger and the storage are away, but for no run that is lost or cancelled meanwhile."""
+        """Prepare, as often as the ledger and the storage are away, but for no run that is lost or unwanted meanwhile."""
+        self._see_wanted(keeper)
+        prepared = self._prepare(self._place.artifacts.watched(lambda: self._see_wanted(keeper)))
+        self._see_wanted(keeper)
+        return prepared
+
+    def _see_wanted(self, keeper: LeaseKeeper) -> None:
+        """Raise LeaseLost for a run that is lost, _Unwanted for one that is not to begin now."""
         if keeper.is_lost:
             raise LeaseLost(f"run {self._run.id} was ended before its child was started")
-        if keeper.wanted == "cancel":
-            raise _Unwanted
-        return self._prepare()
+        if asked := self._asked(keeper):
+            raise _Unwanted(asked)
 
-    def _prepare(self) -> _Prepared:
-        """Choose the checkpoint, build the spec, write it, and find what opens its places."""
+    def _prepare(self, fetching: Artifacts) -> _Prepared:
+        """Choose the checkpoint, build the spec, write it, and find what opens its places; `fetching` may take long."""
         place = self._place
         with place.ledger.read() as session:
             found = checkpoints.restorable(session, self._job.id)
-            fetch_parts(session, session.get_one(Job, self._job.id), place.artifacts)
-        restored, damaged = find_restorable(found, place.artifacts)
+            fetch_parts(session, session.get_one(Job, self._job.id), fetching)
+        restored, damaged = find_restorable(found, fetching)
         with place.ledger.write() as session:
             job, run = claims.hold(session, self._run.id, self._run.fence)
             tell_damaged(session, job, damaged, now=place.clock())
@@ -228,7 +237,7 @@ class Supervisor:
                 cause = f"what the run reported could not be kept: {scribe.fault}"
                 return Outcome("interrupted", told("run_interrupted", cause))
             if not is_all_up or self._is_storage_away():
-                return self._unfinished(keeper)
+                return unfinished("cancel" if keeper.wanted == "cancel" else self._leaving.ending)
             return decide(ending=self._leaving.ending, last=self._last_word, exit_code=exit_code, last_lines=child.last_lines,
                           stall_seconds=self._place.settings.stall_seconds, max_run_seconds=self._max_run_seconds)
 
@@ -259,19 +268,20 @@ class Supervisor:
         return False
 
     def _reason(self, keeper: LeaseKeeper, now: float, *, heard_at: float, started_at: float) -> Ending | None:
-        """Why the child must end, if it must; a cancel comes before all else."""
-        if keeper.wanted == "cancel":
-            return "cancel"
-        if self._place.stop.is_set():
-            return "shutdown"
-        if keeper.wanted == "pause":
-            return "pause"
-        if keeper.wanted == "preempt":
-            return "preempt"
+        """Why the child must end, if it must."""
+        if asked := self._asked(keeper):
+            return asked
         if now - heard_at > self._place.settings.stall_seconds:
             return "stalled"
         limit = self._max_run_seconds
         return "overtime" if limit is not None and now - started_at > limit else None
+
+    def _asked(self, keeper: LeaseKeeper) -> Ending | None:
+        """What the run was asked to do other than go on; a cancel comes before all else."""
+        wanted = keeper.wanted
+        if wanted != "cancel" and self._place.stop.is_set():
+            return "shutdown"
+        return wanted if wanted in ("cancel", "pause", "preempt") else None
 
     def _ask(self, ending: Ending) -> None:
         if self._leaving.ask(ending):
@@ -309,13 +319,6 @@ class Supervisor:
         last = self._last_word
         is_unreached = isinstance(last, Failed) and last.code == "place_unreachable" and STORAGE in last.message
         return self._uploads is not None and is_unreached
-
-    def _unfinished(self, keeper: LeaseKeeper) -> Outcome:
-        """What becomes of a run that the bucket kept from ending well: it goes on when the bucket is back."""
-        if keeper.wanted == "cancel":
-            return Outcome("cancelled")
-        ending = self._leaving.ending
-        return Outcome(SAVES_FIRST.get(ending, "handed_back") if ending else "handed_back")
 
     def _is_all_written(self, scribe: Scribe) -> bool:
         """Wait for the scribe, however long the ledger is away, but not past a shutdown; False when the run is lost."""

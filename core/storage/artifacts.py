@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.errors import InvalidValue, Unavailable, shown
@@ -96,6 +96,11 @@ class Artifacts:
     def attempt_key(self, key: str, fence: int) -> str:
         """Name what an attempt publishes in the place of a former one."""
         return key
+
+    def watched(self, look: Callable[[], None]) -> Artifacts:
+        """The same storage, for one who may have to leave while something long is fetched: `look` is called between its pieces,
+        and may raise."""
+        return self
 
     def fetch(self, key: str) -> Path:
         """Give a folder on this host's disk; it may not be there."""

@@ -13,6 +13,7 @@ then, so every host keeps within its own.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 import re
@@ -48,6 +49,7 @@ class SharedArtifacts(Artifacts):
         super().__init__(root)
         self._bucket, self._copies_bytes = bucket, copies_bytes
         self._tidy_seconds, self._tidied_at = tidy_seconds, time.monotonic()
+        self._look: Callable[[], None] = lambda: None
 
     def attempt_key(self, key: str, fence: int) -> str:
         """In a bucket nothing is replaced as a whole, so each attempt at a folder has a key of its own."""
@@ -90,6 +92,11 @@ class SharedArtifacts(Artifacts):
     def put(self, path: Path, key: str) -> None:
         """Copy a file as it is now into the bucket; it stays here too."""
         self._bucket.put(self._checked(key), path.read_bytes())
+
+    def watched(self, look: Callable[[], None]) -> SharedArtifacts:
+        theirs = copy.copy(self)
+        theirs._look = look
+        return theirs
 
     def fetch(self, key: str) -> Path:
         """Give the folder under a key on this host's disk, whole; raise FolderDamaged where there is none."""
@@ -209,6 +216,7 @@ class SharedArtifacts(Artifacts):
             stat = self._bucket.stat(path)
             with to.open("wb") as out:
                 for data in self._bucket.iter_bytes(path, stat):
+                    self._look()
                     digest.update(data)
                     out.write(data)
         except NoSuchObject:

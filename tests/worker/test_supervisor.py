@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import threading
 import time
@@ -18,7 +19,7 @@ from core.checkpoints import service as checkpoints
 from core.db.session import Ledger, database_now
 from core.devices import service as devices
 from core.devices.service import FoundDevice
-from core.errors import Unavailable
+from core.errors import RunInterrupted, Unavailable
 from core.events.models import Event
 from core.files.models import StoredFile
 from core.jobs import claims
@@ -29,6 +30,7 @@ from core.scheduling.policy import Policy
 from core.scheduling.service import preempt
 from core.specs.mixture import MixtureUpdate
 from core.steering import service as steering
+from core.storage.artifacts import Artifacts
 from core.workers import service as workers
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.places import HOST, a_claim, a_place, a_planned_job, claim_again, free_devices, read_job, read_run
@@ -473,3 +475,66 @@ def test_a_supervisor_that_stumbles_sees_its_child_dead_before_it_settles(sqlite
     assert len(stop.seen) == 1
     assert left[-1] == set()
     assert (read_run(place, claim).outcome, free_devices(place)) == ("interrupted", 1)
+
+
+class Store(Artifacts):
+    """A storage that does as it was told when something is fetched from it."""
+
+    def __init__(self, root: Path, fault: Exception | None = None) -> None:
+        super().__init__(root)
+        self.is_fetching, self._fault, self._look = threading.Event(), fault, lambda: None
+
+    def watched(self, look: Callable[[], None]) -> Store:
+        theirs = copy.copy(self)
+        theirs._look = look
+        return theirs
+
+    def fetch(self, key: str) -> Path:
+        """Break, or send one piece after the other without end."""
+        self.is_fetching.set()
+        if self._fault is not None:
+            raise self._fault
+        while True:
+            self._look()
+            time.sleep(0.02)
+
+
+def want(place: Place, claim: Claim, wanted: str) -> None:
+    if wanted == "shutdown":
+        place.stop.set()
+        return
+    with place.ledger.write() as session:
+        if wanted == "preempt":
+            session.get_one(Job, claim.job.id).wanted = wanted
+        else:
+            verb = jobs.cancel if wanted == "cancel" else jobs.pause
+            verb(session, claim.job.project_id, claim.job.id, now=place.clock())
+
+
+@pytest.mark.parametrize(("wanted", "outcome", "state"), [
+    ("cancel", "cancelled", "cancelled"), ("pause", "paused", "paused"), ("preempt", "preempted", "queued"),
+    ("shutdown", "handed_back", "queued")])
+def test_what_is_asked_for_while_parts_are_fetched_is_heard_and_costs_no_attempt(
+        sqlite_ledger: Ledger, tmp_path: Path, wanted: str, outcome: str, state: str) -> None:
+    store = Store(tmp_path / "storage")
+    place = dataclasses.replace(a_place(sqlite_ledger, tmp_path), artifacts=store)
+    claim = a_claim(place)
+    supervising = threading.Thread(target=Supervisor(place, claim).supervise, daemon=True)
+    supervising.start()
+    store.is_fetching.wait(10)
+    want(place, claim, wanted)
+    supervising.join(10)
+    job = read_job(place, claim)
+    assert (read_run(place, claim).outcome, job.state, job.failed_attempts) == (outcome, state, 0)
+
+
+@pytest.mark.parametrize(("fault", "outcome", "bad_ends"), [
+    (RunInterrupted("the adapter came down damaged"), "interrupted", 1),
+    (Unavailable("the disk is full", code="insufficient_storage"), "handed_back", 0)])
+def test_parts_that_cannot_be_had_here_and_now_are_no_fault_of_the_users(
+        sqlite_ledger: Ledger, tmp_path: Path, fault: Exception, outcome: str, bad_ends: int) -> None:
+    place = dataclasses.replace(a_place(sqlite_ledger, tmp_path), artifacts=Store(tmp_path / "storage", fault))
+    claim = a_claim(place)
+    Supervisor(place, claim).supervise()
+    job = read_job(place, claim)
+    assert (read_run(place, claim).outcome, job.state, job.failed_attempts) == (outcome, "queued", bad_ends)

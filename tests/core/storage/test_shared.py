@@ -67,6 +67,18 @@ def test_a_folder_whose_manifest_is_not_up_is_not_there(store: remote.Bucket, tm
     assert (there.whole(KEY, digest) / "adapter").read_bytes() == b"weights"
 
 
+def test_a_fetch_that_is_left_between_two_pieces_leaves_nothing_behind(store: remote.Bucket, tmp_path: Path) -> None:
+    here, there = (a_host(store, tmp_path / name, "left") for name in "ab")
+    a_checkpoint(here)
+    here.upload(here.path(KEY), KEY)
+    pieces = iter([None])
+
+    with pytest.raises(StopIteration):
+        there.watched(lambda: next(pieces)).fetch(KEY)
+    assert [path for path in there.root.rglob("*") if path.is_file()] == []
+    assert (there.fetch(KEY) / "adapter").read_bytes() == b"weights"
+
+
 def test_a_byte_that_changed_before_the_upload_is_noticed(store: remote.Bucket, tmp_path: Path) -> None:
     host = a_host(store, tmp_path, "changed")
     a_checkpoint(host)
