@@ -20,6 +20,10 @@ Ending = Literal["cancel", "pause", "preempt", "shutdown", "stalled", "overtime"
 SAVES_FIRST: dict[Ending, Kind] = {"pause": "paused", "preempt": "preempted", "shutdown": "handed_back"}
 """Endings at which the child saves its last border, and what becomes of its run."""
 
+EXPLAINED: tuple[Ending, ...] = (*SAVES_FIRST, "overtime")
+"""Endings that explain why a child failed by the infrastructure: it was told to end, and one of its ranks may have gone before
+another. A run out of its time is not tried again for that, with all its time anew."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -37,7 +41,7 @@ def decide(*, ending: Ending | None, last: Line | None, exit_code: int, last_lin
         return Outcome("cancelled")
     if isinstance(last, Finished):
         return Outcome("succeeded")
-    if isinstance(last, Failed) and (last.failure != "infrastructure" or ending not in SAVES_FIRST):
+    if isinstance(last, Failed) and (last.failure != "infrastructure" or ending not in EXPLAINED):
         return Outcome("failed", told(last.code, last.message, last.param), last.failure)
     if ending in SAVES_FIRST:
         return Outcome(SAVES_FIRST[ending])

@@ -36,6 +36,12 @@ def test_a_run_that_had_finished_before_it_heard_is_finished(ending: Ending) -> 
     assert kind(ending=ending, last=FINISHED) == "succeeded"
 
 
+@pytest.mark.parametrize("last", [None, STOPPED, a_failure("infrastructure")])
+def test_a_run_out_of_its_time_is_not_tried_again_whatever_its_child_said(last: Line | None) -> None:
+    outcome = decide(ending="overtime", last=last, exit_code=1, last_lines="", max_run_seconds=60)
+    assert (outcome.kind, outcome.failure, (outcome.error or {})["code"]) == ("failed", "user", "run_time_exceeded")
+
+
 @pytest.mark.parametrize("failure", ["user", "memory", "infrastructure"])
 def test_a_failure_keeps_whose_fault_it_is(failure) -> None:
     outcome = decide(ending=None, last=a_failure(failure), exit_code=1, last_lines="")
