@@ -1,14 +1,16 @@
 """From a child's reports to the ledger: a thread that writes them in order, in batches, under the run's fence.
 
 Every batch is one transaction: `hold` (the run still holds its job), then the reports, in the order in which they came; the
-bell rings after the commit. A checkpoint's files are read against their manifest before its row is made. While the ledger
-is away reports wait; when many do, `has_room` turns False and the supervisor leaves the child's pipe unread, so nothing is
-dropped.
+bell rings after the commit. The run's row names the batch that was written last, so a commit whose answer was lost is known
+when the batch is written again, and nothing is told twice. A checkpoint's files are read against their manifest before its row
+is made. While the ledger is away reports wait; when many do, `has_room` turns False and the supervisor leaves the child's pipe
+unread, so nothing is dropped.
 """
 
 from __future__ import annotations
 
 import queue
+import secrets
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -115,9 +117,10 @@ class Scribe:
 
     def _write_all(self) -> None:
         while batch := self._take():
+            name = secrets.token_hex(8)
             while not self._is_abandoned.is_set():
                 try:
-                    self._write(batch)
+                    self._write(batch, name)
                     break
                 except LeaseLost as lost:
                     log.warning("run.lease_lost", job_id=self._job_id, run_id=self._run_id, cause=lost.message)
@@ -145,12 +148,14 @@ class Scribe:
     def _is_due(self) -> bool:
         return self._is_closed or len(self._waiting) >= BATCH or not isinstance(self._waiting[-1], StepDone)
 
-    def _write(self, batch: Sequence[Line]) -> None:
+    def _write(self, batch: Sequence[Line], name: str) -> None:
         saved = {id(r): self._verified_key(r) for r in batch if isinstance(r, Saved)}
         dropped: list[str] = []
         answers: list[SteerCommitted] = []
         with self._ledger.write() as session:
             job, run = claims.hold(session, self._run_id, self._fence)
+            is_told = run.last_batch == name  # by a commit whose answer was lost; what is not a word knows by itself
+            run.last_batch = name
             for group in runs_of_steps(batch):
                 if isinstance(group, list):
                     self._write_steps(session, job, run, group)
@@ -159,7 +164,7 @@ class Scribe:
                 elif isinstance(group, Saved):
                     if (key := saved[id(group)]) is not None:
                         dropped = self._write_saved(session, job, run, group, key)
-                else:
+                elif not is_told:
                     self._write_word(session, job, run, group)
         for answer in answers:
             self._answers.put(answer)

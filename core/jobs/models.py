@@ -110,6 +110,8 @@ class Run(Base):
     """The run's folder under the storage root; holds the fence in its name."""
     from_step: Mapped[int] = mapped_column(default=0)
     last_step: Mapped[int] = mapped_column(default=0)
+    last_batch: Mapped[str | None]
+    """Names the batch of its child's reports that was written last (`worker/scribe.py`)."""
     devices: Mapped[int] = mapped_column(default=1, server_default="1")
     """How many devices it holds, or held."""
     started_at: Mapped[datetime]

@@ -177,6 +177,18 @@ def test_recovery_points_that_went_for_newer_ones_while_the_ledger_was_away_cost
         assert [c.step for c in checkpoints.restorable(session, claim.job.id)] == [4, 3]
 
 
+def test_nothing_is_told_twice_when_the_answer_to_a_commit_is_lost(ledger: Ledger, tmp_path: Path) -> None:
+    claim, away = a_run(ledger), AwayLedger(ledger)
+    away.loses_answer.set()
+    scribe = a_scribe(away, tmp_path, claim)
+    for report in (Sampled(0, [{"prompt": "p", "answer": "a"}]), a_step(1), MemoryRecovered(1, 2, 64), Warned("odd")):
+        scribe.note(report)
+    scribe.close()
+    assert not away.loses_answer.is_set()
+    assert told(ledger, claim)[-4:] == ["sample.generated", "step 1", "oom.recovered", "run.warned"]
+    assert told(ledger, claim).count("sample.generated") == 1
+
+
 class TakenWhileRead(Artifacts):
     """A child renames the folder between two reads of it."""
 
