@@ -103,7 +103,7 @@ def drop(session: Session, job_id: str, checkpoint_id: str, *, now: datetime) ->
 
     Raises IllegalMove while it is pinned, a model is made of it, or an unfinished job begins with it or goes on from it."""
     job, checkpoint = _locked(session, job_id, checkpoint_id)
-    lock_project(session, job.project_id)  # so that no job is submitted on it meanwhile
+    _keep_others_out(session, job)
     _refuse_used(session, job, checkpoint)
     checkpoint.deleted_at = now
     session.flush()
@@ -115,6 +115,14 @@ def _locked(session: Session, job_id: str, checkpoint_id: str) -> tuple[Job, Che
     job = lock_job(session, job_id)
     assert job is not None
     return job, get_checkpoint(session, job_id, checkpoint_id)
+
+
+def _keep_others_out(session: Session, job: Job) -> None:
+    """Let no job be submitted on the checkpoints of this one, which is held, until the transaction ends.
+
+    A project is locked behind the job whose checkpoints are asked about, never before one that others can hold, and whoever
+    holds it waits for no row of use; so two that ask never wait for each other."""
+    lock_project(session, job.project_id)
 
 
 def _refuse_used(session: Session, job: Job, checkpoint: Checkpoint) -> None:
@@ -138,6 +146,7 @@ def _not_kept(session: Session, job: Job, live: Sequence[Checkpoint]) -> list[Ch
     found = [c for c in let_go([c for c in live if c.kind in SHOWN], asked) if c not in stays]
     if not found:
         return []
+    _keep_others_out(session, job)
     uses = Uses(session, job)
     return [c for c in found if not uses.is_used(c)]
 

@@ -31,7 +31,7 @@ def note_use(session: Session, project_id: str, *, devices: int, since: datetime
     """Count that a project held so many devices from `since` until `until`; give the device-seconds that were added.
 
     Rows are locked in one order, those of a project's buckets before that of its recent use, and are the last that a
-    transaction locks."""
+    transaction locks, but for the project's own."""
     added = devices * max(0.0, (until - since).total_seconds())
     if added == 0.0:
         return 0.0

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from core.checkpoints import service as checkpoints
 from core.checkpoints.freeing import free, left_behind
@@ -11,6 +13,7 @@ from core.db.session import Ledger
 from core.errors import IllegalMove, NotFound
 from core.jobs import claims, stops
 from core.jobs.claims import Claim
+from core.models.repository import model_name_of
 from core.models.service import delete_model
 from core.storage.artifacts import Artifacts
 from tests.factories import NOW, a_checkpoint, a_claim, a_job, a_running_job, later, succeed
@@ -102,6 +105,25 @@ def test_checkpoint_that_others_begin_with_stays(ledger: Ledger):
         session.flush()
         checkpoints.drop(session, job.id, base.id, now=NOW)
         assert shown_steps(session, claim) == [40]
+
+
+def test_pruning_waits_for_a_submit_that_may_begin_with_what_goes(postgres_url: str):
+    ledger = Ledger(postgres_url)
+    with ledger.write() as session:
+        claim = a_running_job(session, options={"keep_checkpoints": {"last": 1}})
+        for step in (10, 20, 30):
+            a_checkpoint(session, claim, step=step)
+        name = model_name_of(session, claim.job)
+    with ledger.write() as session:
+        a_job(session, model=f"{name}:ckpt-step-10")
+        with ledger.write() as late:
+            late.execute(text("SET LOCAL lock_timeout = '10ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                checkpoints.prune(late, claim.job, now=NOW)
+            late.rollback()
+    with ledger.write() as session:
+        assert checkpoints.prune(session, claim.job, now=NOW) == []
+    ledger.close()
 
 
 def succeed_at(session, claim: Claim, step: int):
