@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
+from core.checkpoints.repository import is_unfreed
 from core.db.session import Ledger
 from core.logs import get_log
 from core.storage.artifacts import Artifacts
@@ -37,5 +38,6 @@ def free(ledger: Ledger, artifacts: Artifacts, keys: Iterable[str]) -> None:
 def left_behind(session: Session, *, now: datetime) -> list[str]:
     """Keys of checkpoints that were dropped a while ago and whose bytes nobody removed."""
     live = select(Checkpoint.folder_key).where(Checkpoint.deleted_at.is_(None))
-    query = select(Checkpoint.folder_key).where(Checkpoint.deleted_at < now - LEFT_AFTER, Checkpoint.folder_key.not_in(live))
+    is_left = and_(is_unfreed(), Checkpoint.deleted_at < now - LEFT_AFTER, Checkpoint.folder_key.not_in(live))
+    query = select(Checkpoint.folder_key).where(is_left)
     return list(session.scalars(query.distinct()))

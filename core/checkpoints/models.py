@@ -33,6 +33,7 @@ class Checkpoint(Base):
     """What the job had been trained on by then: the digest of the order of its rows, and counts by source."""
     created_at: Mapped[datetime]
     pinned_at: Mapped[datetime | None]
-    """Since when a client wants it kept, whatever the job's `keep_checkpoints` says."""
+    """Since when a client wants it kept, whatever the job's `keep_checkpoints` says. A void one holds its pin until a later
+    run's checkpoint of the step takes it, or the job ends."""
     deleted_at: Mapped[datetime | None]
     """Since when it exists for nobody; the row stays until its bytes are known to be gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
@@ -47,7 +47,21 @@ def superseded_by(session: Session, job_id: str, *, step: int, kind: str, fence:
     return list(session.scalars(query))
 
 
-def drop_recovery(session: Session, job_id: str, *, now: datetime) -> None:
-    """Drop all recovery points of a job that has ended: nothing goes on from them. Upkeep frees what nobody frees before."""
-    session.execute(update(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.kind == "recovery",
-                                             Checkpoint.deleted_at.is_(None)).values(deleted_at=now))
+def pinned_before(session: Session, job_id: str, *, step: int, fence: int) -> list[Checkpoint]:
+    """Earlier runs' checkpoints of a step that hold a pin, void ones too."""
+    query = select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step, Checkpoint.fence < fence,
+                                     Checkpoint.pinned_at.is_not(None))
+    return list(session.scalars(query))
+
+
+def is_unfreed() -> ColumnElement[bool]:
+    """That a checkpoint is void and its bytes may go; one that holds a pin stays until its step is reached again."""
+    return and_(Checkpoint.deleted_at.is_not(None), Checkpoint.pinned_at.is_(None))
+
+
+def end_history(session: Session, job_id: str, *, now: datetime) -> None:
+    """Void all recovery points of a job that has ended, since nothing goes on from them, and let go of pins that void ones
+    hold, since no step is reached again. Upkeep frees what nobody frees before."""
+    is_over = or_(Checkpoint.kind == "recovery", Checkpoint.deleted_at.is_not(None))
+    query = update(Checkpoint).where(Checkpoint.job_id == job_id, is_over)
+    session.execute(query.values(deleted_at=func.coalesce(Checkpoint.deleted_at, now), pinned_at=None))

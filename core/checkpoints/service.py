@@ -1,8 +1,8 @@
 """Checkpoints: record one whose files are whole, list what clients see, give what can be restored, keep or drop the rest.
 
 A job's history is one line of steps. When a run had to begin again before an earlier run's checkpoint, that checkpoint's
-files did not verify; as the new run reaches its step, the old row is superseded, so no step is listed twice; a pin goes over
-to the row that takes its place.
+files did not verify; its row is void as soon as that is seen, or as the new run saves, so no step is listed twice. A pin goes
+over to the row that takes its place when the step is reached again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from core.checkpoints.models import Checkpoint
-from core.checkpoints.repository import SHOWN, get_checkpoint, is_recorded, live_checkpoints, superseded_by
+from core.checkpoints.repository import (
+    SHOWN,
+    get_checkpoint,
+    is_recorded,
+    is_unfreed,
+    live_checkpoints,
+    pinned_before,
+    superseded_by,
+)
 from core.checkpoints.retention import let_go
 from core.checkpoints.uses import Uses
 from core.db.paging import Page, cut
@@ -38,10 +46,9 @@ def record(session: Session, job: Job, run: Run, *, step: int, kind: str, folder
     newest = max((c.step for c in live_checkpoints(session, job.id)), default=0)
     if step > newest:
         job.failed_attempts = 0
-    superseded = superseded_by(session, job.id, step=step, kind=kind, fence=run.fence)
-    pinned_at = next((old.pinned_at for old in superseded if old.step == step and old.pinned_at), None)
-    for old in superseded:
+    for old in superseded_by(session, job.id, step=step, kind=kind, fence=run.fence):
         old.deleted_at = now
+    pinned_at = _take_pin(session, job.id, step=step, fence=run.fence) if kind in SHOWN else None
     checkpoint = Checkpoint(id=new_id("checkpoint"), job_id=job.id, run_id=run.id, fence=run.fence, step=step, kind=kind,
                             folder_key=folder_key, manifest_digest=manifest_digest, bytes=bytes, position=position,
                             metrics=metrics, seen=seen, created_at=now, pinned_at=pinned_at)
@@ -110,6 +117,13 @@ def drop(session: Session, job_id: str, checkpoint_id: str, *, now: datetime) ->
     return _unfreed(session, job.id)
 
 
+def _take_pin(session: Session, job_id: str, *, step: int, fence: int) -> datetime | None:
+    pinned_at = None
+    for old in pinned_before(session, job_id, step=step, fence=fence):
+        pinned_at, old.pinned_at = old.pinned_at, None
+    return pinned_at
+
+
 def _locked(session: Session, job_id: str, checkpoint_id: str) -> tuple[Job, Checkpoint]:
     """Hold the job, so that nothing prunes it meanwhile, and read the checkpoint as it stands then."""
     job = lock_job(session, job_id)
@@ -158,7 +172,7 @@ def _to_go_on_from(live: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
 
 def _unfreed(session: Session, job_id: str) -> list[str]:
     live = {c.folder_key for c in live_checkpoints(session, job_id)}
-    query = select(Checkpoint.folder_key).where(Checkpoint.job_id == job_id, Checkpoint.deleted_at.is_not(None))
+    query = select(Checkpoint.folder_key).where(Checkpoint.job_id == job_id, is_unfreed())
     return [key for key in session.scalars(query) if key not in live]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from core.checkpoints.repository import drop_recovery
+from core.checkpoints.repository import end_history
 from core.errors import IllegalMove, NotFound, shown
 from core.events.service import append_message
 from core.forecast.record import note_move
@@ -41,7 +41,7 @@ def move(session: Session, job_id: str, to: State, *, code: str, message: str, n
     note_move(session, job.id, to, now=now)
     append_message(session, job, code=code, message=message, level=level, data=data, now=now)
     if to in FINISHED:
-        drop_recovery(session, job.id, now=now)
+        end_history(session, job.id, now=now)
         note_end(session, job.project_id, job.id, to, now=now)
     return job
 

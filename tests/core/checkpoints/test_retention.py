@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,15 +81,52 @@ def test_pinned_checkpoint_stays_until_it_is_unpinned(ledger: Ledger):
         assert shown_steps(session, claim) == [4, 3]
 
 
-def test_pin_goes_over_to_the_checkpoint_that_takes_its_place(ledger: Ledger):
+def a_second_run(session, *, of: Claim) -> Claim:
+    claims.settle(session, of.run.id, of.run.fence, "handed_back", now=NOW)
+    claim = a_claim(session, now=later(1))
+    assert claim is not None
+    return claim
+
+
+def a_pinned_one(session, claim: Claim, *, step: int) -> Checkpoint:
+    return checkpoints.pin(session, claim.job.id, a_checkpoint(session, claim, step=step).id, now=NOW)
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_pin_goes_over_to_the_checkpoint_that_takes_its_place(ledger: Ledger, tmp_path: Path, seen_before: bool):
     with ledger.write() as session:
         first = a_running_job(session)
-        old = a_checkpoint(session, first, step=8)
-        checkpoints.pin(session, first.job.id, old.id, now=NOW)
-        claims.settle(session, first.run.id, 1, "handed_back", now=NOW)
-        second = a_claim(session, now=later(1))
-        assert second is not None
-        assert a_checkpoint(session, second, step=8).pinned_at == NOW
+        old = a_pinned_one(session, first, step=8)
+        second = a_second_run(session, of=first)
+        if seen_before:
+            old.deleted_at = NOW  # as the run that finds it damaged does
+        a_checkpoint(session, second, step=6)
+        dropped = checkpoints.prune(session, second.job, now=NOW)
+    free(ledger, Artifacts(tmp_path), dropped)
+    with ledger.write() as session:
+        new = a_checkpoint(session, second, step=8)
+        assert new.pinned_at == NOW
+        assert checkpoints.prune(session, second.job, now=NOW) == [old.folder_key]
+
+
+def test_pin_that_was_taken_back_stays_so(ledger: Ledger):
+    with ledger.write() as session:
+        first = a_running_job(session)
+        a_pinned_one(session, first, step=8)
+        second = a_second_run(session, of=first)
+        checkpoints.unpin(session, first.job.id, a_checkpoint(session, second, step=8).id)
+        assert a_checkpoint(session, a_second_run(session, of=second), step=8).pinned_at is None
+
+
+def test_pin_whose_step_is_never_reached_again_keeps_no_bytes(ledger: Ledger):
+    with ledger.write() as session:
+        first = a_running_job(session)
+        old = a_pinned_one(session, first, step=8)
+        a_checkpoint(session, a_second_run(session, of=first), step=6)
+        stops.cancel(session, first.job.project_id, first.job.id, now=NOW)
+        assert left_behind(session, now=later(10**6)) == []
+        claims.end_worker(session, first.run.worker_id, now=NOW)
+        assert left_behind(session, now=later(10**6)) == [old.folder_key]
 
 
 def test_checkpoint_that_others_begin_with_stays(ledger: Ledger):
