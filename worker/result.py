@@ -26,9 +26,10 @@ from worker.outcome import Outcome, told
 PURPOSE = "fine-tune-results"
 
 
-def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, file_id: str, now: datetime,
+def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, file_id: str, keep_recovery: int, now: datetime,
            policy: Policy = DEFAULT) -> None:
-    """End a run whose child is dead. Raise LeaseLost when it was ended by another. Safe to repeat with the same `file_id`."""
+    """End a run whose child is dead; the job's newest `keep_recovery` recovery points stay. Raise LeaseLost when it was ended
+    by another. Safe to repeat with the same `file_id`."""
     outcome = checked(ledger, run, outcome)
     written = write_result(ledger, artifacts, run.job_id, file_id) if outcome.kind == "succeeded" else None
     try:
@@ -40,7 +41,7 @@ def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, 
                                   key_id=job.key_id)
             job = claims.settle(session, run.id, run.fence, outcome.kind, failure=outcome.failure, error=outcome.error,
                                 result_file_id=file_id if written is not None else None, policy=policy)
-            dropped = checkpoints.prune(session, job, now=now)
+            dropped = checkpoints.prune(session, job, keep=keep_recovery, now=now)
     except Exception:
         if written is not None and not _is_recorded(ledger, file_id):
             with contextlib.suppress(StorageAway):

@@ -341,10 +341,11 @@ class Supervisor:
                 scribe.note(report)
 
     def _settle(self, outcome: Outcome) -> None:
-        place, file_id, policy = self._place, new_id("file"), Policy.of(self._place.settings)
+        place, settings, file_id = self._place, self._place.settings, new_id("file")
         grace_seconds = min(SETTLE_SECONDS, SETTLED_BY_SECONDS - self._curfew.seconds)
         insist(lambda: settle(place.ledger, place.artifacts, self._run, outcome, file_id=file_id, now=place.clock(),
-                              policy=policy), until=place.stop, grace_seconds=grace_seconds)
+                              keep_recovery=settings.keep_checkpoints, policy=Policy.of(settings)),
+               until=place.stop, grace_seconds=grace_seconds)
         self._log.info("run.settled", outcome=outcome.kind, cause=(outcome.error or {}).get("message"))
 
 

@@ -113,6 +113,14 @@ def test_the_next_run_goes_on_from_the_newest_checkpoint_and_tells_no_step_twice
     assert read_job(place, claim).state == "succeeded"
 
 
+def test_a_run_that_ends_leaves_as_many_recovery_points_as_the_settings_keep(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path, "--saves-each", "--die-at", "6", keep_checkpoints=3)
+    claim = a_claim(place, total_steps=12)
+    Supervisor(place, claim).supervise()
+    with sqlite_ledger.read() as session:
+        assert [c.step for c in checkpoints.restorable(session, claim.job.id)] == [5, 4, 3]
+
+
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     place = a_place(sqlite_ledger, tmp_path, "--saves-each", "--die-at", "5")
     claim = a_claim(place)
