@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
@@ -27,13 +27,14 @@ from core.checkpoints.repository import (
 from core.checkpoints.retention import let_go
 from core.checkpoints.uses import Uses
 from core.db.paging import Page, cut
-from core.errors import IllegalMove, first_few, number_of
+from core.errors import IllegalMove, RunRejected, first_few, number_of
 from core.ids import new_id
 from core.jobs.models import Job, Run
 from core.jobs.repository import lock_job
 from core.jobs.states import is_finished
+from core.jobs.stream_spec import options_of
 from core.projects.repository import lock_project
-from core.specs.job import TrainingOptions
+from core.specs.job import KeptCheckpoints
 
 KEEP_RECOVERY = 2
 """Recovery points that stay: the newest, and one before it should the newest not verify."""
@@ -155,14 +156,21 @@ def _refuse_used(session: Session, job: Job, checkpoint: Checkpoint) -> None:
 
 
 def _not_kept(session: Session, job: Job, live: Sequence[Checkpoint]) -> list[Checkpoint]:
-    asked = TrainingOptions.model_validate(job.spec.get("options") or {}).keep_checkpoints
     stays = [] if is_finished(job.state) else _to_go_on_from(live)
-    found = [c for c in let_go([c for c in live if c.kind in SHOWN], asked) if c not in stays]
+    found = [c for c in let_go([c for c in live if c.kind in SHOWN], _asked(job)) if c not in stays]
     if not found:
         return []
     _keep_others_out(session, job)
     uses = Uses(session, job)
     return [c for c in found if not uses.is_used(c)]
+
+
+def _asked(job: Job) -> Literal["all"] | KeptCheckpoints:
+    """What the job keeps; a spec that this release cannot read lets nothing go."""
+    try:
+        return options_of(job).keep_checkpoints
+    except RunRejected:
+        return "all"
 
 
 def _to_go_on_from(live: Sequence[Checkpoint]) -> Sequence[Checkpoint]:

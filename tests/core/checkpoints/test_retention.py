@@ -16,6 +16,7 @@ from core.jobs import claims, stops
 from core.jobs.claims import Claim
 from core.models.repository import model_name_of
 from core.models.service import delete_model
+from core.specs.job import SPEC_VERSION
 from core.storage.artifacts import Artifacts
 from tests.factories import NOW, a_checkpoint, a_claim, a_job, a_running_job, later, succeed
 
@@ -54,6 +55,15 @@ def test_what_a_job_asks_for_stays(sqlite_ledger: Ledger, asked: Any, kept: list
 def test_best_of_unmeasured_checkpoints_is_none_and_of_equal_ones_the_earliest(sqlite_ledger: Ledger):
     assert steps_kept(sqlite_ledger, {"best": True}, {2: None, 4: None, 6: float("nan"), 8: None}) == []
     assert steps_kept(sqlite_ledger, {"best": True}, {2: None, 4: 1.0, 6: 1.0, 8: None}) == [4]
+
+
+def test_spec_of_another_release_lets_nothing_go(sqlite_ledger: Ledger):
+    with sqlite_ledger.write() as session:
+        claim = a_running_job(session, options={"keep_checkpoints": {"last": 1}})
+        for step in (1, 2, 3):
+            a_checkpoint(session, claim, step=step)
+        claim.job.spec_version = SPEC_VERSION + 1
+        assert checkpoints.prune(session, claim.job, now=NOW) == []
 
 
 def test_what_an_unfinished_job_goes_on_from_stays(ledger: Ledger):
