@@ -6,16 +6,14 @@ kill in between leaves bytes without a row, and no row without bytes.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from datetime import datetime
 
 from core.checkpoints import service as checkpoints
 from core.checkpoints.freeing import free
 from core.db.session import Ledger
-from core.errors import StorageAway
 from core.files import service as files
-from core.files.models import StoredFile
+from core.files.freeing import free_unrecorded
 from core.jobs import claims
 from core.jobs.models import Run
 from core.jobs.results import result_csv, result_name
@@ -43,9 +41,8 @@ def settle(ledger: Ledger, artifacts: Artifacts, run: Run, outcome: Outcome, *, 
                                 result_file_id=file_id if written is not None else None, policy=policy)
             dropped = checkpoints.prune(session, job, keep=keep_recovery, now=now)
     except Exception:
-        if written is not None and not _is_recorded(ledger, file_id):
-            with contextlib.suppress(StorageAway):
-                artifacts.delete(file_key(file_id))
+        if written is not None:
+            free_unrecorded(ledger, artifacts, file_id)
         raise
     free(ledger, artifacts, dropped)
 
@@ -70,12 +67,3 @@ def write_result(ledger: Ledger, artifacts: Artifacts, job_id: str, file_id: str
             size += len(line)
     artifacts.publish(path, file_key(file_id))
     return size, digest.hexdigest()
-
-
-def _is_recorded(ledger: Ledger, file_id: str) -> bool:
-    """Whether a commit whose answer was lost did happen; True also when that cannot be told."""
-    try:
-        with ledger.read() as session:
-            return session.get(StoredFile, file_id) is not None
-    except Exception:
-        return True

@@ -16,6 +16,7 @@ from api.paging import After, Limit, ListObject, page_of
 from api.schemas.files import FileDeleted, FileObject, Purpose
 from api.uploads import FRAME_BYTES, Upload, receiving
 from core.errors import InvalidValue, NotFound, shown
+from core.files.freeing import free_unrecorded
 from core.files.service import delete_file, get_file, list_files, record_file
 from core.ids import new_id
 from core.quotas.limits import Rules
@@ -121,7 +122,7 @@ def _store(upload: Upload, tenant: Tenant, parts: Parts) -> FileObject:
                                expires_at=expires_at, key_id=tenant.key_id)
         return FileObject.of(file)
     except Exception:
-        parts.artifacts.delete(key)
+        free_unrecorded(parts.ledger, parts.artifacts, file_id)
         raise
 
 

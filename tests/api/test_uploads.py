@@ -15,6 +15,7 @@ from core.db.session import Ledger
 from core.files.service import get_file
 from core.storage.artifacts import INCOMING, Artifacts
 from tests.api.serving import House, error_of, serving
+from tests.worker.away_ledger import AwayLedger
 
 BOUNDARY = "b0undary"
 FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -183,6 +184,16 @@ def test_a_full_disk_is_told_and_not_retried(sqlite_ledger: Ledger, tmp_path: Pa
         with house.client() as client:
             refused = client.post("/v1/datasets", json={"name": "rows", "file_id": "file-x"})
         assert (refused.status_code, error_of(refused)["code"]) == (507, "insufficient_storage")
+
+
+def test_a_file_whose_commit_was_not_answered_keeps_its_bytes(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    ledger = AwayLedger(sqlite_ledger)
+    with serving(ledger, tmp_path) as house, house.client() as client:  # pyright: ignore[reportArgumentType]
+        assert client.get("/v1/files").json()["data"] == []  # from here on the key is known, and its use is not written down
+        ledger.loses_answer.set()
+        assert send(house, form(PURPOSE, FILE)).status_code == 503
+        file_id = client.get("/v1/files").json()["data"][0]["id"]
+        assert client.get(f"/v1/files/{file_id}/content").content == b"abc"
 
 
 class FullDisk(Artifacts):
