@@ -10,13 +10,14 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import String, and_, cast, select
+from sqlalchemy import String, cast, select
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
 from core.datasets import service as datasets
 from core.datasets.models import DatasetVersion
 from core.db.paging import Page, read_page
+from core.db.pairs import has_pair
 from core.errors import InvalidValue, shown
 from core.events.service import append_message
 from core.files.repository import get_file
@@ -74,11 +75,10 @@ def list_jobs(session: Session, project_id: str, *, after: str | None, limit: in
               metadata: dict[str, str] | Literal["null"] | None = None) -> Page[Job]:
     """A page, newest first; `metadata` keeps jobs that have all its pairs, or with "null" those that have none."""
     query = select(Job).where(Job.project_id == project_id)
-    stored = Job.spec["metadata"]
     if metadata == "null":
-        query = query.where(cast(stored.as_string(), String).is_(None))
+        query = query.where(cast(Job.spec["metadata"].as_string(), String).is_(None))
     elif metadata:
-        query = query.where(and_(*[stored[key].as_string() == value for key, value in metadata.items()]))
+        query = query.where(*[has_pair(session, Job.spec, "metadata", key, value) for key, value in metadata.items()])
     seen = get_job(session, project_id, after, param="after") if after is not None else None
     return read_page(session, query, table=Job, after=seen, limit=limit)
 

@@ -189,7 +189,7 @@ FINE_QUERIES: list[str] = [
     "/v1/files?limit=99999", "/v1/fine_tuning/jobs?limit=99999999999", "/v1/fine_tuning/jobs?metadata[a]=%F0%9F%98%80",
     "/v1/fine_tuning/jobs?metadata[]=", "/v1/fine_tuning/jobs?metadata[a%22b%5C]=%22", "/v1/fine_tuning/jobs?metadata[$.a]=b",
     "/v1/fine_tuning/jobs?metadata[a%27]=%27%3B--", "/v1/fine_tuning/jobs?metadata[a.b]=c&unknown=1", "/v1/files?purpose=%27",
-    "/v1/fine_tuning/jobs?metadata[0]=1", "/v1/fine_tuning/jobs?metadata=null",
+    "/v1/fine_tuning/jobs?metadata[0]=1", "/v1/fine_tuning/jobs?metadata=null", "/v1/fine_tuning/jobs?metadata[%22]=x",
     "/v1/fine_tuning/jobs/JOB/logs?tail_bytes=" + "9" * 18,
 ]
 

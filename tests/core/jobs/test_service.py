@@ -223,6 +223,14 @@ def test_jobs_are_found_by_metadata(ledger: Ledger):
         assert not {ids[0], ids[1]} & found("null")
 
 
+@pytest.mark.parametrize("key", ["", "0", '"', 'a"b', "a\\", "a'b", "$.a", "a]", "#", "\n", "é 🌊"])
+def test_jobs_are_found_by_any_key_of_their_metadata(ledger: Ledger, key: str):
+    with ledger.write() as session:
+        job, *_ = [a_job(session, metadata=m) for m in ({key: "x", "other": "y"}, {"other": "x"}, None)]
+        found = jobs.list_jobs(session, job.project_id, after=None, limit=9, metadata={key: "x"}).items
+    assert [j.id for j in found] == [job.id]
+
+
 def test_foreign_job_is_as_unknown_as_none(ledger: Ledger):
     with ledger.write() as session:
         job, stranger = a_job(session, a_project(session, "theirs")), a_project(session, "mine")
