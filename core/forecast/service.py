@@ -75,7 +75,7 @@ def running(session: Session, speeds: Speeds, *, now: datetime) -> list[Running]
     """What runs hold, and for how long yet."""
     held: dict[str, list[str]] = {}
     for run_id, device_id in session.execute(select(Device.run_id, Device.id).where(Device.run_id.is_not(None))):
-        held.setdefault(run_id, []).append(device_id)
+        held.setdefault(run_id or "", []).append(device_id)
     kinds = dict(session.execute(select(Device.host, Device.name)).all())
     query = select(Job, Run).join(Run, Run.id == Job.run_id).where(Run.state == "holding")
     return [Running(run.host, tuple(held.get(run.id, ())),
