@@ -11,7 +11,7 @@ from core.data.asking import must_ask
 from core.data.page import ask_page, read_page
 from core.data.spec import Places, SourceSpec, StreamSpec
 from core.datasets.models import DatasetVersion
-from core.datasets.sources import source_of
+from core.datasets.sources import fetch_indexes, source_of
 from core.errors import IllegalMove
 from core.places import open_to_clients, places_of, readable
 from core.projects.repository import get_project
@@ -26,6 +26,7 @@ def ready_source(version: DatasetVersion, artifacts: Artifacts) -> SourceSpec:
     if version.status != "ready":
         raise IllegalMove(f"version {version.number} of data set {version.dataset_id} is {version.status}; its rows can be "
                           "read once it is ready", code="dataset_not_ready")
+    fetch_indexes([version], artifacts)
     return source_of(version, artifacts, name=f"version {version.number}")
 
 

@@ -12,11 +12,12 @@ from api.deps import InTurn, PartsDep, TenantDep
 from api.paging import MOST, Limit
 from api.rows import places_for
 from api.schemas.lineage import StepRows
+from core.datasets.sources import fetch_indexes
 from core.events.models import Event
 from core.jobs.service import get_job
 from core.lineage.reading import show_step
 from core.lineage.service import get_step
-from core.steering.service import data_stream
+from core.steering.service import data_stream, versions_of
 
 router = APIRouter(prefix="/fine_tuning/jobs/{job_id}/steps", tags=["fine-tuning"])
 
@@ -37,6 +38,7 @@ def rows(
     with parts.ledger.read() as session:
         job = get_job(session, tenant.project_id, job_id)
         kept = get_step(session, job, step)
+        fetch_indexes(versions_of(session, job).values(), parts.artifacts)
         stream = data_stream(session, job, artifacts=parts.artifacts)
         train_loss = _train_loss(session, job.id, step)
     view = show_step(stream, step, digest=kept.digest, losses=kept.losses, after=after, limit=min(limit, MOST),

@@ -11,7 +11,7 @@ from typing import Any
 from core.data.held_out import held_out_rows
 from core.data.spec import MixtureEntry, SourceSpec, StreamSpec
 from core.datasets.models import DatasetVersion
-from core.datasets.sources import source_of
+from core.datasets.sources import fetch_indexes, source_of
 from core.jobs.bad_rows import bad_rows_left
 from core.jobs.models import Job
 from core.jobs.sources import named_sources, submitted
@@ -27,10 +27,17 @@ DEFAULT_MAX_LENGTH = 2048
 
 def build_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequence[MixtureEntry], artifacts: Artifacts,
                   base: Model, micro_batch_tokens: int = 0) -> tuple[StreamSpec, StreamSpec | None]:
-    """Build the training stream, and the validation stream when the job asks for one.
+    """Build the training stream, and the validation stream when the job asks for one, to be read on this host.
 
     `log` is the job's mixture log; `versions` are the job's, by id, all ready. `job.resolved` gives epochs and batch size; a
     job without it gets 1 of each, to be counted. `micro_batch_tokens` 0 means as many as one example may have."""
+    fetch_indexes([versions[version_id] for version_id in version_ids(job)], artifacts)
+    return describe_streams(job, versions, log=log, artifacts=artifacts, base=base, micro_batch_tokens=micro_batch_tokens)
+
+
+def describe_streams(job: Job, versions: Mapping[str, DatasetVersion], *, log: Sequence[MixtureEntry], artifacts: Artifacts,
+                     base: Model, micro_batch_tokens: int = 0) -> tuple[StreamSpec, StreamSpec | None]:
+    """Say what the streams are, for whoever asks that alone: their data may be gone."""
     spec = spec_of(job)
     sources = tuple(source_of(versions[entry["version_id"]], artifacts, name=entry["name"]) for entry in named_sources(job))
     fraction = spec.validation_split or 0.0
@@ -98,6 +105,6 @@ def _validation(source: SourceSpec, common: dict[str, Any]) -> StreamSpec:
 
 
 __all__ = [
-    "DEFAULT_MAX_LENGTH", "build_streams", "max_length_of", "options_of", "spec_of", "tokenizer_digest_of",
+    "DEFAULT_MAX_LENGTH", "build_streams", "describe_streams", "max_length_of", "options_of", "spec_of", "tokenizer_digest_of",
     "version_ids",
 ]

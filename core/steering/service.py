@@ -25,7 +25,7 @@ from core.jobs.models import Job
 from core.jobs.repository import get_job, lock_job
 from core.jobs.sources import first_weights, named_sources
 from core.jobs.states import HELD, is_finished
-from core.jobs.stream_spec import build_streams, spec_of
+from core.jobs.stream_spec import build_streams, describe_streams, spec_of
 from core.models.models import Model
 from core.models.service import resolve_base_of
 from core.specs.mixture import MixtureUpdate
@@ -110,8 +110,8 @@ def training_stream(session: Session, job: Job, *, artifacts: Artifacts, micro_b
 
 
 def data_stream(session: Session, job: Job, *, artifacts: Artifacts) -> StreamSpec:
-    """The same stream for whoever asks which rows it has: the base model may be gone from the list."""
-    return build_streams(job, versions_of(session, job), log=log_of(session, job), artifacts=artifacts, base=Model())[0]
+    """The same stream for whoever asks which rows it has: the base model may be gone from the list, and the data deleted."""
+    return describe_streams(job, versions_of(session, job), log=log_of(session, job), artifacts=artifacts, base=Model())[0]
 
 
 def standing_at(session: Session, job: Job, step: int) -> Standing:
