@@ -112,11 +112,11 @@ def schedule_of(spec: RunSpec) -> dict:
 def failure(error: BaseException) -> Failed:
     """Say whose fault an ending is: the user's, the memory's, or the infrastructure's.
 
-    A base model's folder that is refused counts with the user's: no retry would change it. The memory's is what does not fit
-    after less was tried. Memory that ran out elsewhere, as while the model is loaded, may be another process's doing, so it
-    counts with the infrastructure's.
+    A base model's folder that is refused counts with the user's: no retry would change it. An index that is gone does not: it
+    was ours to keep, and the next run may fetch it again. The memory's is what does not fit after less was tried. Memory that
+    ran out elsewhere, as while the model is loaded, may be another process's doing, so it counts with the infrastructure's.
     """
-    if isinstance(error, (DataError, RunRejected, RequestError, ConfigurationError)):
+    if isinstance(error, (DataError, RunRejected, RequestError, ConfigurationError)) and error.code != "index_missing":
         return _failed("user", error)
     return _failed("memory" if isinstance(error, OutOfMemory) else "infrastructure", error)
 

@@ -130,6 +130,7 @@ def test_another_stream_than_the_checkpoints_is_refused(tmp_path: Path, undistur
 
 @pytest.mark.parametrize(("error", "kind", "code"), [
     (DataError("line 3"), "user", "invalid_training_file"),
+    (DataError("the index is gone", code="index_missing"), "infrastructure", "index_missing"),
     (RunRejected("no", code="loss_not_finite"), "user", "loss_not_finite"),
     (ConfigurationError("a pickle"), "user", "configuration"),
     (OutOfMemory("no"), "memory", "out_of_memory"),

@@ -159,4 +159,4 @@ def _mapped(path: Path, size: int) -> mmap.mmap | None:
 
 
 def _unusable(folder: Path, reason: str) -> DataError:
-    return DataError(f"index {folder.name!r} {reason}; register the data set again")
+    return DataError(f"index {folder.name!r} {reason}; register the data set again", code="index_missing")
