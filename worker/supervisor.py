@@ -233,8 +233,8 @@ class Supervisor:
             is_all_up = self._is_all_up(keeper, scribe)
             if keeper.is_lost or not self._is_all_written(scribe):
                 return None
-            if scribe.fault is not None:
-                cause = f"what the run reported could not be kept: {scribe.fault}"
+            if (fault := self._fault(scribe)) is not None:
+                cause = f"what the run reported could not be kept: {fault}"
                 return Outcome("interrupted", told("run_interrupted", cause))
             if not is_all_up or self._is_storage_away():
                 return unfinished("cancel" if keeper.wanted == "cancel" else self._leaving.ending)
@@ -256,9 +256,9 @@ class Supervisor:
                 child.send(Ping())
                 pinged_at = now
             steering.turn(child)
-            if keeper.is_lost or scribe.is_lost or scribe.fault is not None:
+            if keeper.is_lost or scribe.is_lost or self._fault(scribe) is not None:
                 child.kill()
-                if scribe.fault is None:
+                if self._fault(scribe) is None:
                     scribe.abandon()
                     return True
                 return False
@@ -266,6 +266,10 @@ class Supervisor:
                 self._ask(ending)
             self._leaving.press(child)
         return False
+
+    def _fault(self, scribe: Scribe) -> Exception | None:
+        """What keeps the run's reports from the ledger, or its checkpoints from the bucket, for good."""
+        return scribe.fault or (self._uploads.fault if self._uploads is not None else None)
 
     def _reason(self, keeper: LeaseKeeper, now: float, *, heard_at: float, started_at: float) -> Ending | None:
         """Why the child must end, if it must."""

@@ -44,6 +44,8 @@ class Uploads:
         self._is_closed = self._is_spec_up = False
         self._is_abandoned = threading.Event()
         self._is_paused = False
+        self.fault: Exception | None = None
+        """What made the uploads end before their time, and abandoned: nothing that is saved gets anywhere any more."""
         self._log_put: tuple[float, int] = (0.0, 0)
         """When the log went up last, and how long it was."""
         self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
@@ -78,6 +80,14 @@ class Uploads:
             self._changed.notify()
 
     def _run(self) -> None:
+        try:
+            self._upload_all()
+        except Exception as error:
+            log.exception("uploads.fault", run=self._run_key)
+            self.fault = error
+            self._is_abandoned.set()
+
+    def _upload_all(self) -> None:
         while not self._is_abandoned.is_set():
             saved = self._take()
             if saved is not None:

@@ -8,6 +8,7 @@
 | anything else, a pause was asked for | paused |
 | preempted (a job of higher priority needs its devices) | queued at its old place, due at once; no bad end |
 | handed back (its worker stops) | queued, due at once; no bad end |
+| handed back with a cause (its host's disk is full) | queued, due after the longest wait; no bad end |
 | failed by the infrastructure, interrupted | queued, due after a growing wait; the third without a new step: failed |
 | lost: its worker died, or let its lease lapse | the same, but for the tenth in a row |
 
@@ -122,8 +123,10 @@ def _pause(session: Session, job: Job, run: Run, ending: Ending, now: datetime) 
 
 
 def _hand_back(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:
-    return move(session, job.id, "queued", code="run.handed_back", now=now, data={"run_id": run.id}, **_FREE, not_before=None,
-                message=f"Attempt {run.attempt} was handed back at step {job.step}; the job waits for a worker")
+    why = f" ({ending.error['message']})" if ending.error else ""
+    return move(session, job.id, "queued", code="run.handed_back", now=now, data={"run_id": run.id}, **_FREE,
+                not_before=now + timedelta(seconds=LONGEST_WAIT_SECONDS) if ending.error else None,
+                message=f"Attempt {run.attempt} was handed back at step {job.step}{why}; the job waits for a worker")
 
 
 def _make_room(session: Session, job: Job, run: Run, ending: Ending, now: datetime) -> Job:

@@ -27,6 +27,7 @@ class Store(SharedArtifacts):
         super().__init__(root, Bucket(nowhere), copies_bytes=0)
         self.up: list[str] = []
         self.is_away = False
+        self.fails_with: Exception | None = None
         self.may_go = threading.Event()
         self.may_go.set()
 
@@ -36,6 +37,8 @@ class Store(SharedArtifacts):
                 raise InterruptedError
         if self.is_away:
             raise StorageAway("the storage does not answer")
+        if self.fails_with is not None:
+            raise self.fails_with
         manifest.read(folder)
         self.up.append(key.rpartition("/")[2])
 
@@ -125,6 +128,15 @@ def test_an_abandoned_upload_ends_soon_and_is_told_to_nobody(store: Store) -> No
     uploads.abandon()
     assert uploads.close(5)
     assert (heard, uploads.is_abandoned) == ([], True)
+
+
+def test_uploads_that_end_by_what_nobody_expected_are_not_taken_for_done(store: Store) -> None:
+    heard: list[Line] = []
+    uploads = Uploads(store, RUN, note=heard.append)
+    store.fails_with = NotImplementedError("odd")
+    uploads.note(saved(store, 4))
+    assert uploads.close(5)
+    assert (heard, uploads.is_abandoned, uploads.fault) == ([], True, store.fails_with)
 
 
 def test_recovery_point_that_its_child_removed_is_passed_over(store: Store) -> None:

@@ -13,6 +13,7 @@ from core.events.service import events_after
 from core.jobs import claims
 from core.jobs import service as jobs
 from core.jobs.claims import Claim
+from core.jobs.endings import LONGEST_WAIT_SECONDS
 from core.jobs.models import Job, Run
 from tests.factories import (
     LEASE_SECONDS,
@@ -261,6 +262,15 @@ def test_handed_back_job_is_due_at_once_and_counts_no_bad_end(ledger: Ledger):
         again = a_claim(session)
         assert again is not None
         assert (again.run.attempt, again.run.fence) == (2, 2)
+
+
+def test_job_handed_back_with_a_cause_waits_and_counts_no_bad_end(ledger: Ledger):
+    error = {"code": "insufficient_storage", "message": "the disk is full", "param": None}
+    with ledger.write() as session:
+        job = settle(session, a_running_job(session), "handed_back", error=error)
+        assert (job.state, job.failed_attempts, job.not_before) == ("queued", 0, later(LONGEST_WAIT_SECONDS))
+        assert a_claim(session) is None
+        assert a_claim(session, now=later(LONGEST_WAIT_SECONDS)) is not None
 
 
 @pytest.mark.parametrize("outcome", ["cancelled", "handed_back", "interrupted", "failed"])
