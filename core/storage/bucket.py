@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +27,10 @@ from core.errors import StorageAway
 T = TypeVar("T")
 
 PART_BYTES = 16 << 20
-"""Larger files go up in parts of this size; memory holds one of them."""
+"""Larger files go up in parts of this size, or of a larger one where more than MOST_PARTS would come of it; memory holds one of
+them."""
+MOST_PARTS = 10_000
+"""Of one upload, by the protocol."""
 READ_BYTES = 4 << 20
 PATIENCE = Patience(tries=4, first_wait_seconds=0.4, most_wait_seconds=3.0)
 """A few seconds: whoever can wait longer asks again."""
@@ -74,8 +79,9 @@ class Bucket:
         """Write a file as an object and give the SHA-256 of what was sent; raise InterruptedError when it must stop."""
         digest = hashlib.sha256()
         with file.open("rb") as opened:
-            data = opened.read(PART_BYTES)
-            if len(data) < PART_BYTES:
+            part_bytes = part_bytes_of(os.fstat(opened.fileno()).st_size)
+            data = opened.read(part_bytes)
+            if len(data) < part_bytes:
                 digest.update(data)
                 self.put(path, data)
                 return digest.hexdigest()
@@ -87,7 +93,7 @@ class Bucket:
                         raise InterruptedError(f"the upload of {path} was stopped")
                     digest.update(data)
                     parts.append(self._put_part(path, upload, len(parts) + 1, data))
-                    data = opened.read(PART_BYTES)
+                    data = opened.read(part_bytes)
                 self._end(path, upload, parts)
             except BaseException:
                 self._give_up(path, upload)
@@ -96,13 +102,17 @@ class Bucket:
 
     def iter_paths(self, folder: str) -> Iterator[str]:
         """All objects below a folder in the order of their names, however many: a page is asked for when it is needed."""
+        return (path for path, _ in self.iter_written(folder))
+
+    def iter_written(self, folder: str) -> Iterator[tuple[str, datetime]]:
+        """The same, with the time at which each was written, by the store's clock."""
         token = None
         while True:
             try:
-                paths, token = self._insist(lambda token=token: self._store.list_page(folder, token))
+                listed, token = self._insist(lambda token=token: self._store.list_page(folder, token))
             except NoSuchObject as error:
                 raise self._no_bucket(error) from error
-            yield from paths
+            yield from listed
             if token is None:
                 return
 
@@ -125,8 +135,16 @@ class Bucket:
         try:
             self._insist(lambda: self._store.call(lambda s3, at: s3.complete_multipart_upload(
                 **at(path), UploadId=upload, MultipartUpload={"Parts": parts})))
+        except NoSuchObject as error:
+            self._see_ended(path, error)
+
+    def _see_ended(self, path: str, error: NoSuchObject) -> None:
+        """Look whether an upload that the store does not know was ended already, and the answer was lost."""
+        try:
+            self.stat(path)
         except NoSuchObject:
-            self.stat(path)  # it was ended already, and the answer was lost
+            raise StorageAway(f"the storage {self._url} has lost the parts of {path} ({error}); they are sent again; see that "
+                              "no rule of the bucket ends uploads within a day", retry_after_seconds=10) from error
 
     def _give_up(self, path: str, upload: str) -> None:
         with contextlib.suppress(StoreFault):  # the bucket's own rule for unfinished uploads clears it away
@@ -161,6 +179,11 @@ class Bucket:
                 raise StorageAway(f"the storage {self._url} cannot be used as it is: {fault}; see what stands there",
                                   retry_after_seconds=30) from fault
         raise AssertionError("a patience has at least one try")
+
+
+def part_bytes_of(size: int) -> int:
+    """The size of the parts that a file goes up in."""
+    return max(PART_BYTES, -(-size // MOST_PARTS))
 
 
 def _md5(data: bytes) -> str:

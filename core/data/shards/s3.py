@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -61,22 +62,23 @@ class S3Store:
     def iter_paths(self, folder: str) -> Iterator[str]:
         seen, token = 0, None
         while True:
-            paths, token = self.list_page(folder, token)
-            yield from paths
-            seen += len(paths)
+            listed, token = self.list_page(folder, token)
+            yield from (path for path, _ in listed)
+            seen += len(listed)
             if seen > MOST_LISTED:
                 raise Unusable(f"more than {MOST_LISTED:,} files lie below it; name a smaller folder")
             if token is None:
                 return
 
-    def list_page(self, folder: str, token: str | None = None) -> tuple[list[str], str | None]:
-        """Up to 1,000 of the files below a folder, in the order of their names, and what the next page is asked by, if any."""
+    def list_page(self, folder: str, token: str | None = None) -> tuple[list[tuple[str, datetime]], str | None]:
+        """Up to 1,000 of the files below a folder in the order of their names, each with the time at which it was written, and
+        what the next page is asked by, if any."""
         prefix = f"{self._prefix}{folder}/" if folder else self._prefix
         more = {"ContinuationToken": token} if token else {}
         page = self._call(lambda s3: s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more))
-        keys = (entry["Key"] for entry in page.get("Contents", ()))
-        paths = [key.removeprefix(self._prefix) for key in keys if not key.endswith("/")]
-        return paths, page["NextContinuationToken"] if page.get("IsTruncated") else None
+        listed = [(entry["Key"].removeprefix(self._prefix), entry["LastModified"]) for entry in page.get("Contents", ())
+                  if not entry["Key"].endswith("/")]
+        return listed, page["NextContinuationToken"] if page.get("IsTruncated") else None
 
     def call(self, call: Callable[[Any, At], Awaitable[Any]]) -> Any:
         """Make one call of the client's; its second argument names an object by its path in the place."""
