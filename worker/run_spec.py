@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from core.checkpoints.models import Checkpoint
 from core.data.spec import StreamSpec
 from core.datasets.sources import fetch_indexes
-from core.errors import ConfigurationError, RunRejected, Unavailable
+from core.errors import ConfigurationError, DataError, RunInterrupted, RunRejected, Unavailable
 from core.events import service as events
 from core.jobs.memory import limit_of
 from core.jobs.models import Job, Run
@@ -29,7 +29,7 @@ from core.places import readable
 from core.settings import Settings
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from core.steering.service import log_of, versions_of
-from core.storage.artifacts import Artifacts
+from core.storage.artifacts import Artifacts, job_key
 from core.storage.manifest import FolderDamaged
 from worker.compute import SPEC_NAME, Compute
 from worker.reports import Given
@@ -84,8 +84,12 @@ def build_run_spec(session: Session, job: Job, run: Run, *, compute: Compute, ar
 
 def fetch_parts(session: Session, job: Job, artifacts: Artifacts) -> None:
     """Have on this host what the run reads whole (indexes, base model, the adapter it begins with); a bucket may take a while,
-    so it is not done in the transaction that builds the spec."""
-    fetch_indexes(versions_of(session, job).values(), artifacts)
+    so it is not done in the transaction that builds the spec. Raises RunInterrupted where the storage does not have one whole,
+    which is no fault of the job's."""
+    try:
+        fetch_indexes(versions_of(session, job).values(), artifacts)
+    except DataError as error:
+        raise RunInterrupted(error.message, code=error.code) from error
     model = resolve_base_of(session, job)
     fetch_folder(model.base, artifacts)
     if model.checkpoint is not None:
@@ -96,14 +100,20 @@ Damaged = list[tuple[Checkpoint, str]]
 
 
 def find_restorable(found: Sequence[Checkpoint], artifacts: Artifacts) -> tuple[Checkpoint | None, Damaged]:
-    """Give the newest checkpoint whose files agree with the ledger, and the damaged ones passed over, with the reason."""
+    """Give the newest checkpoint whose files agree with the ledger, and the damaged ones passed over, with the reason.
+
+    Raises Unavailable where it is this host that cannot read or keep one: no other is taken for it, since it may be whole. A
+    folder without anything of the job is one that is not mounted here."""
     damaged: Damaged = []
     for checkpoint in found:
         try:
             artifacts.whole(checkpoint.folder_key, checkpoint.manifest_digest)
             return checkpoint, damaged
-        except (FolderDamaged, OSError) as error:
+        except FolderDamaged as error:
             damaged.append((checkpoint, str(error)))
+    if damaged and not artifacts.is_shared and not artifacts.path(job_key(damaged[0][0].job_id)).is_dir():
+        raise Unavailable(f"nothing of job {damaged[0][0].job_id} lies in {artifacts.root} on this host, and the ledger knows "
+                          "checkpoints of it; see that the folder of the storage is mounted", code="host_fault")
     return None, damaged
 
 

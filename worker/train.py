@@ -69,7 +69,8 @@ def run_one(place: Place, who: Identity, found: list[FoundDevice], *, refuse: Ca
         return False
     if claim is None:
         return False
-    Supervisor(place, claim).supervise()
+    with place.artifacts.using():
+        Supervisor(place, claim).supervise()
     return True
 
 

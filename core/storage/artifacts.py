@@ -13,10 +13,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 
 from core.errors import InvalidValue, Unavailable, shown
 from core.storage import manifest
+from core.storage.own_faults import own_faults
 
 INCOMING = ".incoming"
 ASIDE_SECONDS = 24 * 3600.0
@@ -107,10 +110,16 @@ class Artifacts:
         return self.path(key)
 
     def whole(self, key: str, digest: str) -> Path:
-        """Give a folder whose files agree with its manifest and with `digest`; raise FolderDamaged when they do not."""
+        """Give a folder whose files agree with its manifest and with `digest`; raise FolderDamaged when they do not, and
+        Unavailable when this host cannot tell."""
         path = self.path(key)
-        manifest.verify(path, digest)
+        with own_faults(f"read {key}"):
+            manifest.verify(path, digest)
         return path
+
+    def using(self) -> AbstractContextManager[None]:
+        """While it is open, keep on this host's disk all that is fetched; what lies in a folder for all stays by itself."""
+        return contextlib.nullcontext()
 
     def confirm(self, folder: Path, digest: str) -> None:
         """Read what a run of this host saved against its manifest and `digest`; raise FolderDamaged where they disagree."""
@@ -151,12 +160,19 @@ class Artifacts:
             if KEY.fullmatch(key := folder.relative_to(self.root).as_posix()):
                 yield key
 
+    def iter_untouched(self, folder: str, *, before: datetime) -> Iterator[str]:
+        """The keys right below a folder of what was written before a time, and not since."""
+        for path in self.root.glob(f"{folder}/*"):
+            key = path.relative_to(self.root).as_posix()
+            if KEY.fullmatch(key) and is_older(path, before):
+                yield key
+
     def tidy(self) -> None:
         """Drop what was written aside and left: uploads that broke off, conversions that were killed."""
         incoming = self.root / INCOMING
         for entry in incoming.iterdir() if incoming.is_dir() else ():
             with contextlib.suppress(OSError):  # its writer may take it at this moment
-                if time.time() - entry.stat().st_mtime > ASIDE_SECONDS:
+                if time.time() - touched_at(entry) > ASIDE_SECONDS:
                     remove(entry)
 
     def delete(self, key: str) -> None:
@@ -185,6 +201,19 @@ class Artifacts:
                 code="insufficient_storage",
                 retry_after_seconds=30.0,
             )
+
+
+def touched_at(path: Path) -> float:
+    """When a file or folder, or anything within, was last written; a folder's own time tells of its entries alone."""
+    return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+
+
+def is_older(path: Path, before: datetime) -> bool:
+    """Whether a file or folder is there and has stood as it is since before a time."""
+    try:
+        return path.stat().st_mtime < before.timestamp()
+    except FileNotFoundError:
+        return False
 
 
 def remove(path: Path) -> None:

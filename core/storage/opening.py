@@ -14,4 +14,5 @@ def open_artifacts(settings: Settings) -> Artifacts:
     from core.storage.bucket import Bucket
     from core.storage.shared import SharedArtifacts
 
-    return SharedArtifacts(settings.storage_root, Bucket(storage_place(settings)), copies_bytes=settings.cache_bytes)
+    return SharedArtifacts(settings.storage_root, Bucket(storage_place(settings)), copies_bytes=settings.cache_bytes,
+                           min_free_bytes=settings.min_free_bytes)

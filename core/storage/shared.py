@@ -6,8 +6,8 @@ there, and copies.
     delete      the manifest goes first, so that nothing half removed looks whole
 
 Files are read where they lie, by ranges, through the cache of blocks (`core/data/shards`). A copy is noted in its folder; when
-copies take more than their budget, those unused for longest and for an hour at least go. Whoever fetches looks at that now and
-then, so every host keeps within its own.
+copies take more than their budget, those unused for longest and for an hour at least go. What is fetched inside `using` is in
+use until its end. Whoever fetches looks at the budget now and then, so every host keeps within its own.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
 from core.storage import manifest
-from core.storage.artifacts import STORAGE, Artifacts
+from core.storage.artifacts import KEY, STORAGE, Artifacts
 from core.storage.bucket import Bucket, NoSuchObject
 from core.storage.manifest import FolderDamaged, Manifest, ManifestFile
+from core.storage.own_faults import own_faults
+from core.storage.uses import TOUCH_SECONDS, Uses
 
 COPY = ".copy"
 """Stands in a folder whose content is in the bucket too."""
@@ -45,11 +49,13 @@ class SharedArtifacts(Artifacts):
     is_shared = True
     place = STORAGE
 
-    def __init__(self, root: Path, bucket: Bucket, *, copies_bytes: int, tidy_seconds: float = TIDY_SECONDS) -> None:
+    def __init__(self, root: Path, bucket: Bucket, *, copies_bytes: int, min_free_bytes: int = 0,
+                 tidy_seconds: float = TIDY_SECONDS, touch_seconds: float = TOUCH_SECONDS) -> None:
         super().__init__(root)
-        self._bucket, self._copies_bytes = bucket, copies_bytes
+        self._bucket, self._copies_bytes, self._min_free_bytes = bucket, copies_bytes, min_free_bytes
         self._tidy_seconds, self._tidied_at = tidy_seconds, time.monotonic()
         self._look: Callable[[], None] = lambda: None
+        self._uses = Uses(touch_seconds)
 
     def attempt_key(self, key: str, fence: int) -> str:
         """In a bucket nothing is replaced as a whole, so each attempt at a folder has a key of its own."""
@@ -99,24 +105,32 @@ class SharedArtifacts(Artifacts):
         return theirs
 
     def fetch(self, key: str) -> Path:
-        """Give the folder under a key on this host's disk, whole; raise FolderDamaged where there is none."""
+        """Give the folder under a key on this host's disk, whole; raise FolderDamaged where there is none, and Unavailable
+        where this host cannot keep it."""
         path = self.path(key)
-        if not (path / manifest.NAME).is_file():
-            self._download(key, path)
-        with contextlib.suppress(OSError):
-            os.utime(path)
+        with own_faults(f"keep a copy of {key}"):
+            if not (path / manifest.NAME).is_file():
+                self._download(key, path)
+        self._uses.note(path)
         return path
 
     def whole(self, key: str, digest: str) -> Path:
-        """Give a folder whose files agree with its manifest and with `digest`: this host's, else the bucket's."""
+        """Give a folder whose files agree with its manifest and with `digest`: this host's, else the bucket's.
+
+        A copy that cannot be read is fetched again; what keeps this host from that is raised as Unavailable."""
         path = self.path(key)
         try:
             manifest.verify(path, digest)
         except (FolderDamaged, OSError):
-            self.drop_copy(key)
-            self._download(key, path)
-            manifest.verify(path, digest)
+            with own_faults(f"keep a copy of {key}"):
+                self.drop_copy(key)
+                self._download(key, path)
+                manifest.verify(path, digest)
+        self._uses.note(path)
         return path
+
+    def using(self) -> AbstractContextManager[None]:
+        return self._uses.open()
 
     def confirm(self, folder: Path, digest: str) -> None:
         """Its files were read against its manifest as they went up (`upload`), and the folder may be gone by now."""
@@ -176,6 +190,12 @@ class SharedArtifacts(Artifacts):
         in_checkpoints = (key[0] for path in self._bucket.iter_paths("jobs") if (key := CHECKPOINT.match(path)))
         yield from (key for key, _ in groupby(in_checkpoints))  # the files of a folder are listed one after the other
 
+    def iter_untouched(self, folder: str, *, before: datetime) -> Iterator[str]:
+        yield from super().iter_untouched(folder, before=before)
+        for key, written in groupby(self._bucket.iter_written(folder), key=lambda each: "/".join(each[0].split("/", 2)[:2])):
+            if KEY.fullmatch(key) and max(at for _, at in written) < before:
+                yield key
+
     def tidy(self) -> None:
         """Keep the copies within their budget, and drop what a process that is long gone left half done."""
         super().tidy()
@@ -185,7 +205,7 @@ class SharedArtifacts(Artifacts):
         for used_at, size, is_copy, folder in held:
             idle = time.time() - used_at
             is_unneeded = over > 0 and idle > IDLE_SECONDS if is_copy else idle > LOST_SECONDS
-            if is_unneeded:
+            if is_unneeded and not _is_used_since(folder, used_at):
                 self.drop_copy(folder.relative_to(self.root).as_posix())
                 over -= size if is_copy else 0
 
@@ -198,9 +218,11 @@ class SharedArtifacts(Artifacts):
 
     def _download(self, key: str, path: Path) -> None:
         line, aside = self._manifest_bytes(key), self.new_temporary()
+        told = manifest.parse(line, key)
+        self.require_space(told.bytes, self._min_free_bytes)
         aside.mkdir()
         try:
-            for file in manifest.parse(line, key).files:
+            for file in told.files:
                 self._download_file(f"{key}/{file.name}", aside / file.name, file.sha256)
             (aside / manifest.NAME).write_bytes(line)
             (aside / COPY).touch()
@@ -234,6 +256,13 @@ class SharedArtifacts(Artifacts):
     def _checked(self, key: str) -> str:
         self.path(key)
         return key
+
+
+def _is_used_since(folder: Path, looked_at: float) -> bool:
+    """Whether somebody came to use a folder while others were measured and dropped."""
+    with contextlib.suppress(OSError):
+        return folder.stat().st_mtime != looked_at
+    return True
 
 
 def _place(folder: Path, target: Path) -> None:

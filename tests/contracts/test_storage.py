@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,18 @@ def test_a_folder_is_whole_at_the_other_host(two_hosts: tuple[Artifacts, Artifac
     assert (there.whole("indexes/one", digest) / "offsets").read_bytes() == b"12"
     with pytest.raises(FolderDamaged):
         there.whole("indexes/one", "another digest")
+
+
+def test_what_lies_below_a_folder_is_listed_when_it_is_old_enough(two_hosts: tuple[Artifacts, Artifacts]) -> None:
+    here, there = two_hosts
+    a_file(here, "files/file-1", b"rows")
+    a_folder(here, "indexes/one.1", offsets=b"1", hashes=b"2")
+    a_folder(here, "indexes/one.10", offsets=b"1")
+    now = datetime.now(UTC)
+    for before, listed in ((now - timedelta(minutes=1), []), (now + timedelta(minutes=1), ["indexes/one.1", "indexes/one.10"])):
+        assert sorted(there.iter_untouched("indexes", before=before)) == listed
+    assert list(there.iter_untouched("files", before=now + timedelta(minutes=1))) == ["files/file-1"]
+    assert list(there.iter_untouched("frames", before=now + timedelta(minutes=1))) == []
 
 
 def test_what_is_deleted_is_gone_for_all_and_twice_is_no_fault(two_hosts: tuple[Artifacts, Artifacts]) -> None:

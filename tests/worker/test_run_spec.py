@@ -3,16 +3,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
+import pytest
 
+from core.checkpoints.models import Checkpoint
 from core.data.spec import StreamSpec
 from core.db.session import Ledger
+from core.errors import RunInterrupted, Unavailable
 from core.jobs.claims import Claim
 from core.models.service import delete_model
 from core.specs.run import RunSpec
+from core.storage import manifest
+from core.storage.artifacts import Artifacts
+from core.storage.manifest import FolderDamaged
 from tests import factories
 from tests.worker.places import a_claim, a_place
 from worker.compute import Compute, compute_for
-from worker.run_spec import build_run_spec, write_spec
+from worker.run_spec import build_run_spec, fetch_parts, find_restorable, write_spec
 from worker.supervisor import Place
 
 CPU = Compute("cpu", "fp32", 512, 1, None)
@@ -66,3 +72,61 @@ def test_a_spec_is_written_whole_and_holds_no_secret(sqlite_ledger: Ledger, tmp_
     path = write_spec(spec)
     assert RunSpec.model_validate(orjson.loads(path.read_bytes())).model_dump(mode="json") == spec.model_dump(mode="json")
     assert [entry.name for entry in path.parent.iterdir()] == ["spec.json"]
+
+
+def a_saved(artifacts: Artifacts, step: int) -> Checkpoint:
+    key = f"jobs/j/runs/000001-r/checkpoints/step-{step}"
+    folder = artifacts.path(key)
+    folder.mkdir(parents=True)
+    (folder / "adapter").write_bytes(b"weights")
+    return Checkpoint(job_id="j", step=step, folder_key=key, manifest_digest=manifest.seal(folder).digest)
+
+
+def test_a_damaged_or_missing_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    newest, older, oldest = (a_saved(artifacts, step) for step in (3, 2, 1))
+    artifacts.delete(newest.folder_key)
+    (artifacts.path(older.folder_key) / "adapter").write_bytes(b"weightz")
+    restored, damaged = find_restorable([newest, older, oldest], artifacts)
+    assert (restored, [checkpoint for checkpoint, _ in damaged]) == (oldest, [newest, older])
+
+
+def test_a_checkpoint_that_this_host_cannot_read_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    newest, older = (a_saved(artifacts, step) for step in (2, 1))
+    told = artifacts.path(newest.folder_key) / manifest.NAME
+    told.unlink()
+    told.symlink_to(told)  # the system refuses to follow it, as it may refuse any read
+    with pytest.raises(Unavailable) as caught:
+        find_restorable([newest, older], artifacts)
+    assert caught.value.code == "host_fault"
+
+
+def test_a_folder_that_is_not_mounted_has_lost_no_checkpoint(tmp_path: Path) -> None:
+    found = [a_saved(Artifacts(tmp_path / "mounted"), step) for step in (2, 1)]
+    with pytest.raises(Unavailable, match="see that the folder of the storage is mounted"):
+        find_restorable(found, Artifacts(tmp_path / "empty"))
+
+
+def test_a_job_none_of_whose_checkpoints_is_whole_begins_anew(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    found = [a_saved(artifacts, step) for step in (2, 1)]
+    for checkpoint in found:
+        artifacts.delete(checkpoint.folder_key)
+    restored, damaged = find_restorable(found, artifacts)
+    assert (restored, [checkpoint for checkpoint, _ in damaged]) == (None, found)
+
+
+class Lost(Artifacts):
+    """A storage that has lost what it is asked for."""
+
+    def fetch(self, key: str) -> Path:
+        raise FolderDamaged(f"{key} has no manifest in the storage")
+
+
+def test_an_index_that_the_storage_has_lost_is_no_fault_of_the_jobs(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path)
+    claim = a_claim(place)
+    with sqlite_ledger.read() as session, pytest.raises(RunInterrupted, match="register the data set again") as caught:
+        fetch_parts(session, claim.job, Lost(tmp_path))
+    assert caught.value.code == "index_missing"

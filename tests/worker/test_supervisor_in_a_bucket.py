@@ -37,8 +37,11 @@ class Store(SharedArtifacts):
     """A storage that may be away for whoever wants to write."""
 
     is_away = False
+    fault: Exception | None = None
 
     def upload(self, folder: Path, key: str, *, must_stop: Callable[[], bool] = lambda: False) -> None:
+        if self.fault is not None:
+            raise self.fault
         if self.is_away:
             raise StorageAway("the storage does not answer")
         super().upload(folder, key, must_stop=must_stop)
@@ -118,6 +121,37 @@ def test_a_checkpoint_that_is_damaged_in_the_bucket_is_passed_over_for_the_one_b
     assert newest.step == 4
     assert (read_run(right, again).from_step, read_job(right, claim).state) == (3, "succeeded")
     assert "checkpoint.damaged" in codes(right, claim)
+
+
+def test_a_host_without_room_hands_back_a_job_whose_checkpoints_all_stay(sqlite_ledger: Ledger, store: remote.Bucket,
+                                                                          tmp_path: Path) -> None:
+    left = a_host(sqlite_ledger, store, tmp_path / "left", "room", "--saves-each", "--die-at", "5", "--step-seconds", "0.1")
+    claim = a_run(left)
+    Supervisor(left, claim).supervise()
+    saved = [row.step for row in checkpoints_of(left, claim)]
+    full = a_host(sqlite_ledger, store, tmp_path / "full", "room")
+    bucket = Bucket(storage_place(full.settings), patience=Patience(tries=1))
+    full = replace(full, artifacts=Store(full.settings.storage_root, bucket, copies_bytes=0, min_free_bytes=1 << 60))
+    bad_ends = read_job(left, claim).failed_attempts
+    for _ in range(4):
+        Supervisor(full, claim_again(full)).supervise()
+    job = read_job(full, claim)
+    assert (job.state, job.failed_attempts, job.not_before is None) == ("queued", bad_ends, False)
+    assert [row.step for row in checkpoints_of(full, claim)] == saved
+    right = a_host(sqlite_ledger, store, tmp_path / "right", "room")
+    Supervisor(right, again := claim_again(right)).supervise()
+    assert (read_job(right, claim).state, read_run(right, again).from_step) == ("succeeded", 4)
+
+
+def test_uploads_that_end_by_a_fault_end_the_run_and_are_not_taken_for_done(
+        sqlite_ledger: Ledger, store: remote.Bucket, tmp_path: Path) -> None:
+    place = a_host(sqlite_ledger, store, tmp_path, "faulty")
+    claim = a_run(place)
+    place.artifacts.fault = NotImplementedError("odd")  # pyright: ignore[reportAttributeAccessIssue]
+    Supervisor(place, claim).supervise()
+    run = read_run(place, claim)
+    assert (read_job(place, claim).state, run.outcome) == ("queued", "interrupted")
+    assert "odd" in (run.error or {})["message"]
 
 
 def test_the_end_of_a_job_waits_for_the_bucket(sqlite_ledger: Ledger, store: remote.Bucket, tmp_path: Path) -> None:

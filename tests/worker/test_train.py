@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import event
@@ -8,6 +11,7 @@ from core.db.session import Ledger
 from core.devices.service import FoundDevice
 from core.jobs.models import Job
 from core.settings import Settings
+from core.storage.artifacts import Artifacts
 from tests import factories
 from tests.worker.places import HOST, a_place, a_planned_job, free_devices
 from worker.presence import Identity
@@ -76,6 +80,35 @@ def test_a_claimed_job_is_run_to_its_end(sqlite_ledger: Ledger, tmp_path: Path) 
     assert not run_one(place, a_worker(), [CPU], refuse=told.append)
     assert told == [None, None]
     assert free_devices(place) == 1
+
+
+class Watched(Artifacts):
+    """A storage that notes whether it is told of its use, and what is fetched meanwhile."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.is_used, self.fetched = False, []
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        self.is_used = True
+        yield
+        self.is_used = False
+
+    def fetch(self, key: str) -> Path:
+        self.fetched.append((key.partition("/")[0], self.is_used))
+        return super().fetch(key)
+
+
+def test_what_a_run_fetches_is_in_use_until_its_end(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    place = a_place(sqlite_ledger, tmp_path)
+    watched = Watched(place.artifacts.root)
+    announce_devices(sqlite_ledger, HOST, [CPU])
+    with sqlite_ledger.write() as session:
+        a_planned_job(session, place, total_steps=4)
+    assert run_one(replace(place, artifacts=watched), a_worker(), [CPU])
+    assert set(watched.fetched) == {("indexes", True)}
+    assert not watched.is_used
 
 
 def test_a_worker_without_room_on_its_disk_leaves_jobs_to_wait(sqlite_ledger: Ledger, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ def test_delete_is_safe_twice_and_takes_folders(tmp_path: Path):
         artifacts.delete("indexes/dsv_1")
         artifacts.delete("files/file-1")
     assert not artifacts.path("indexes/dsv_1").exists()
+
+
+def test_what_is_still_written_to_deep_inside_is_not_tidied_away(tmp_path: Path):
+    artifacts = Artifacts(tmp_path)
+    left, used = artifacts.new_temporary(), artifacts.new_temporary()
+    for folder in (left, used):
+        (folder / "index").mkdir(parents=True)
+        (folder / "index" / "offsets").write_bytes(b"1")
+        for path in (folder / "index" / "offsets", folder / "index", folder):
+            os.utime(path, (1, 1))
+    with (used / "index" / "offsets").open("ab") as out:
+        out.write(b"2")
+    artifacts.tidy()
+    assert (left.exists(), used.exists()) == (False, True)
 
 
 def test_full_disk_is_told_before_it_is_full(tmp_path: Path):

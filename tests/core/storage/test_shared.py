@@ -3,14 +3,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.data.shards.faults import Missing
 from core.data.shards.patience import Patience
 from core.data.spec import Place
-from core.errors import StorageAway
+from core.errors import StorageAway, Unavailable
 from core.storage import bucket as buckets
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
@@ -29,8 +31,15 @@ def store() -> Iterator[remote.Bucket]:
         yield store
 
 
-def a_host(store: remote.Bucket, folder: Path, prefix: str, **told: int) -> SharedArtifacts:
+def a_host(store: remote.Bucket, folder: Path, prefix: str, **told: Any) -> SharedArtifacts:
     return SharedArtifacts(folder, Bucket(store.place(prefix=prefix)), **{"copies_bytes": 1 << 20, **told})
+
+
+def wait_for(look: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def a_checkpoint(host: Artifacts, key: str = KEY, content: bytes = b"weights") -> str:
@@ -48,6 +57,46 @@ def test_a_large_file_goes_up_in_parts_and_comes_down_the_same(store: remote.Buc
     host.publish(aside, "files/large")
     size, parts = host.stream("files/large") or (0, iter(()))
     assert (size, b"".join(parts)) == (len(content), content)
+
+
+class Forgetful(Bucket):
+    """A bucket of a store that takes the parts of an upload, and then knows nothing of it."""
+
+    class Store:
+        def call(self, call: Callable[[Any, Any], Any]) -> Any:
+            return call(self, lambda path: {})
+
+        def create_multipart_upload(self, **_: Any) -> dict[str, str]:
+            return {"UploadId": "u"}
+
+        def upload_part(self, **_: Any) -> dict[str, str]:
+            return {"ETag": "e"}
+
+        def complete_multipart_upload(self, **_: Any) -> None:
+            raise Missing("HTTP 404 NoSuchUpload")
+
+        def abort_multipart_upload(self, **_: Any) -> None: ...
+
+        def stat(self, path: str) -> None:
+            raise Missing("HTTP 404")
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._store = self.Store()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_an_upload_that_the_store_forgot_is_told_as_one_to_be_made_again(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(bytes(buckets.PART_BYTES))
+    with pytest.raises(StorageAway, match="has lost the parts of files/large"):
+        Forgetful(Place("p", "s3://bucket")).put_file("files/large", file)
+
+
+@pytest.mark.parametrize("size", [0, 1, buckets.PART_BYTES * buckets.MOST_PARTS, 200 << 30, 5 << 40])
+def test_no_file_goes_up_in_more_parts_than_a_store_takes(size: int) -> None:
+    part_bytes = buckets.part_bytes_of(size)
+    assert part_bytes >= buckets.PART_BYTES
+    assert -(-size // part_bytes) <= buckets.MOST_PARTS
 
 
 def test_a_folder_whose_manifest_is_not_up_is_not_there(store: remote.Bucket, tmp_path: Path) -> None:
@@ -135,6 +184,45 @@ def test_copies_beyond_their_budget_go_but_for_those_used_lately_or_nowhere_else
         os.utime(host.path(key), (used_at, used_at))
     host.tidy()
     assert sorted(path.name for path in host.path("jobs/j/runs/000001-r/checkpoints").iterdir()) == ["fresh", "only"]
+
+
+def test_a_copy_that_is_used_outlives_the_budget_in_the_eyes_of_all_processes(store: remote.Bucket, tmp_path: Path) -> None:
+    here, upkeep, run = (a_host(store, tmp_path / name, "used", copies_bytes=0, touch_seconds=0.01) for name in ("a", "b", "b"))
+    a_checkpoint(here, "indexes/used")
+    here.upload(here.path("indexes/used"), "indexes/used")
+    long_ago = time.time() - IDLE_SECONDS * 2
+    with run.using():
+        copy = run.fetch("indexes/used")
+        os.utime(copy, (long_ago, long_ago))
+        wait_for(lambda: copy.stat().st_mtime > long_ago + 1)
+        upkeep.tidy()
+        assert copy.is_dir()
+    os.utime(copy, (long_ago, long_ago))
+    upkeep.tidy()
+    assert not copy.exists()
+
+
+def test_a_host_without_room_for_a_copy_says_so_before_it_fetches(store: remote.Bucket, tmp_path: Path) -> None:
+    here, there = (a_host(store, tmp_path / name, "room", min_free_bytes=free) for name, free in (("a", 0), ("b", 1 << 60)))
+    digest = a_checkpoint(here)
+    here.upload(here.path(KEY), KEY)
+    for ask in (lambda: there.fetch(KEY), lambda: there.whole(KEY, digest)):
+        with pytest.raises(Unavailable) as caught:
+            ask()
+        assert caught.value.code == "insufficient_storage"
+    assert not there.path(KEY).exists()
+
+
+def test_a_host_that_cannot_keep_a_copy_calls_nothing_damaged(store: remote.Bucket, tmp_path: Path) -> None:
+    here, there = (a_host(store, tmp_path / name, "in-the-way") for name in "ab")
+    digest = a_checkpoint(here)
+    here.upload(here.path(KEY), KEY)
+    there.root.mkdir()
+    (there.root / "jobs").write_bytes(b"in the way")
+    for ask in (lambda: there.fetch(KEY), lambda: there.whole(KEY, digest)):
+        with pytest.raises(Unavailable) as caught:
+            ask()
+        assert caught.value.code == "host_fault"
 
 
 def test_whoever_fetches_keeps_the_copies_within_their_budget(store: remote.Bucket, tmp_path: Path) -> None:
