@@ -5,12 +5,11 @@ Each may run at any moment and twice: it looks at what is there, and takes nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
-from sqlalchemy import delete, select, true
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from core.batches import batches
@@ -19,6 +18,7 @@ from core.checkpoints.garbage import unnamed
 from core.chores import service as chores
 from core.chores.kinds import PURGES
 from core.clock import Clock
+from core.datasets.garbage import unnamed as unnamed_indexes
 from core.db.session import Ledger
 from core.files import service as files
 from core.files.models import StoredFile
@@ -27,7 +27,7 @@ from core.jobs.models import IdempotencyKey, Run
 from core.jobs.service import KEY_LIFE
 from core.logs import get_log
 from core.projects.usage import forget_use
-from core.storage.artifacts import Artifacts, remove
+from core.storage.artifacts import Artifacts, is_older, remove
 from core.webhooks import outbox as webhooks
 from core.workers import service as workers
 from core.workers.equipment import forget_unfound
@@ -39,7 +39,7 @@ EXPIRY_SECONDS = 15.0
 """A file is gone so soon after its time."""
 CLEAN_SECONDS = 600.0
 FIRST_SECONDS = 60.0
-DEBRIS_SECONDS = 24 * 3600.0
+DEBRIS_AGE = timedelta(days=1)
 """What no row names and nobody touched for so long has no writer any more."""
 AT_ONCE = 500
 """Names that the ledger is asked about in one go: what lies in storage is never held in memory as a whole."""
@@ -89,34 +89,35 @@ def _free_dropped(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
         free(ledger, artifacts, garbage)
 
 
-DEBRIS = (
-    ("jobs/*/runs/*", Run.folder_key, true()),
-    ("files/*", StoredFile.storage_key, StoredFile.purged_at.is_(None)),
-)
-"""Where a kill leaves what nobody will ever ask for: folders of runs that the ledger does not know, and bytes of uploads that
-have no row, or one that says that they are gone. Each with the column that names what is kept, and the rows that count."""
-
-
 def _drop_debris(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
-    """The disk is looked at outside of any transaction, since that may take a while."""
+    """Drop what a kill leaves and nobody will ever ask for: folders of runs that the ledger does not know, bytes of uploads
+    that have no row, or one that says that they are gone, indexes and frames that no shard names.
+
+    The storage is looked at outside of any transaction, since that may take a while."""
     artifacts.tidy()
-    for pattern, name, counts in DEBRIS:
-        for keys in batches(_untouched(artifacts.root, pattern, now), AT_ONCE):
-            with ledger.read() as session:
-                kept = set(session.scalars(select(name).where(name.in_(keys), counts)))
-            for key in keys:
-                if key not in kept:
-                    log.info("storage.dropped", path=key)
-                    remove(artifacts.root / key)
+    before, root = now - DEBRIS_AGE, artifacts.root
+    runs = (path.relative_to(root).as_posix() for path in root.glob("jobs/*/runs/*") if is_older(path, before))
+    _drop(ledger, runs, _unknown_runs, lambda key: remove(root / key))
+    for folder, garbage_of in (("files", _unnamed_files), ("indexes", unnamed_indexes), ("frames", unnamed_indexes)):
+        _drop(ledger, artifacts.iter_untouched(folder, before=before), garbage_of, artifacts.delete)
 
 
-def _untouched(root: Path, pattern: str, now: datetime) -> Iterator[str]:
-    """The keys of what lies there and was not written to for a day."""
-    return (path.relative_to(root).as_posix() for path in root.glob(pattern) if _is_old(path, now))
+def _drop(ledger: Ledger, found: Iterator[str], garbage_of: Callable[[Session, Sequence[str]], list[str]],
+          drop: Callable[[str], None]) -> None:
+    for keys in batches(found, AT_ONCE):
+        with ledger.read() as session:
+            garbage = garbage_of(session, keys)
+        for key in garbage:
+            log.info("storage.dropped", path=key)
+            drop(key)
 
 
-def _is_old(path: Path, now: datetime) -> bool:
-    try:
-        return now.timestamp() - path.stat().st_mtime > DEBRIS_SECONDS
-    except FileNotFoundError:
-        return False
+def _unknown_runs(session: Session, keys: Sequence[str]) -> list[str]:
+    known = set(session.scalars(select(Run.folder_key).where(Run.folder_key.in_(keys))))
+    return [key for key in keys if key not in known]
+
+
+def _unnamed_files(session: Session, keys: Sequence[str]) -> list[str]:
+    query = select(StoredFile.storage_key).where(StoredFile.storage_key.in_(keys), StoredFile.purged_at.is_(None))
+    named = set(session.scalars(query))
+    return [key for key in keys if key not in named]

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from core.chores import service as chores
 from core.chores.kinds import PURGE_DATASET, PURGE_FILE
 from core.chores.models import Chore
 from core.clock import system_clock
+from core.datasets import service as datasets
 from core.db.session import Ledger, database_now
 from core.devices.models import Device
 from core.files import service as files
@@ -20,9 +22,11 @@ from core.files.models import StoredFile
 from core.jobs import claims
 from core.jobs.models import IdempotencyKey
 from core.storage.artifacts import INCOMING, Artifacts
+from core.storage.bucket import Bucket
+from core.storage.shared import SharedArtifacts
 from core.workers import service as workers
 from core.workers.models import Worker
-from tests import factories
+from tests import factories, remote
 from worker import cleaning
 from worker.cleaning import rounds_of
 from worker.rounds import Rounds
@@ -30,10 +34,10 @@ from worker.rounds import Rounds
 NOW = system_clock()
 
 
-def clean(ledger: Ledger, folder: Path, *, at: datetime = NOW) -> list[str]:
+def clean(ledger: Ledger, folder: Path, *, at: datetime = NOW, artifacts: Artifacts | None = None) -> list[str]:
     """Do all rounds once, as they are due an hour after the start."""
     hours = [0]
-    rounds = Rounds(ledger, rounds_of(ledger, Artifacts(folder), lambda: at), holder="me", lease_seconds=30.0,
+    rounds = Rounds(ledger, rounds_of(ledger, artifacts or Artifacts(folder), lambda: at), holder="me", lease_seconds=30.0,
                     clock=lambda: 3600.0 * hours[0])
     hours[0] = 1
     return rounds.look()
@@ -121,6 +125,47 @@ def test_old_debris_is_removed_and_nothing_else(sqlite_ledger: Ledger, tmp_path:
     clean(sqlite_ledger, tmp_path)
     assert [path.exists() for path in old] == [False] * 4
     assert all(path.exists() for path in kept + fresh)
+
+
+STORED = {
+    "named": ("files/{file}", "indexes/{version}-00000.2/index.json", "frames/{version}-00000.2"),
+    "nobodys": ("files/file-nobody", "indexes/{version}-00000.1/index.json", "frames/{version}-00000.1",
+                "indexes/dsv_gone-00000/index.json", "frames/dsv_gone-00000"),
+}
+
+
+def some_stored(session: Session) -> dict[str, list[str]]:
+    """Paths of an upload, and of what the second attempt at its index published, which rows name; and of what none does."""
+    file = factories.a_file(session)
+    _, version = factories.a_dataset(session, file=file, is_ready=False)
+    datasets.settle_shard(session, version.id, 0, report=factories.a_report(), index_key=f"indexes/{version.id}-00000.2",
+                          frames_key=f"frames/{version.id}-00000.2")
+    return {which: [path.format(file=file.id, version=version.id) for path in paths] for which, paths in STORED.items()}
+
+
+def test_uploads_indexes_and_frames_without_a_row_go_from_a_folder(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    with sqlite_ledger.write() as session:
+        stored = some_stored(session)
+    for path in (tmp_path / each for each in stored["named"] + stored["nobodys"]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    clean(sqlite_ledger, tmp_path, at=NOW + timedelta(hours=23))
+    assert all((tmp_path / path).is_file() for path in stored["named"] + stored["nobodys"])
+    clean(sqlite_ledger, tmp_path, at=NOW + timedelta(hours=25))
+    assert [(tmp_path / path).is_file() for path in stored["named"] + stored["nobodys"]] == [True] * 3 + [False] * 5
+
+
+def test_uploads_indexes_and_frames_without_a_row_go_from_a_bucket(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    with sqlite_ledger.write() as session:
+        stored = some_stored(session)
+    with remote.a_bucket() as store:
+        for path in stored["named"] + stored["nobodys"]:
+            store.put(path, b"rows")
+        artifacts = SharedArtifacts(tmp_path, Bucket(store.place()), copies_bytes=0)
+        clean(sqlite_ledger, tmp_path, at=NOW + timedelta(hours=23), artifacts=artifacts)
+        assert len(store.paths("team")) == 8
+        clean(sqlite_ledger, tmp_path, at=NOW + timedelta(hours=25), artifacts=artifacts)
+        assert store.paths("team") == sorted(f"team/{path}" for path in stored["named"])
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 500])
