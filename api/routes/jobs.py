@@ -17,8 +17,9 @@ from api.references import refusing_references
 from api.runlog import read_tail
 from api.schemas.jobs import JobObject
 from core.errors import InvalidValue, shown
+from core.jobs.repository import runs_of
 from core.jobs.service import cancel as cancel_job
-from core.jobs.service import find_twin, get_job, list_jobs, list_runs, spec_json, submit
+from core.jobs.service import find_twin, get_job, list_jobs, spec_json, submit
 from core.jobs.service import pause as pause_job
 from core.jobs.service import resume as resume_job
 from core.projects.repository import lock_project
@@ -114,7 +115,7 @@ def logs(
 ) -> PlainTextResponse:
     """Read the end of what the job's runs wrote to their logs, oldest attempt first."""
     with parts.ledger.read() as session:
-        runs = list_runs(session, get_job(session, tenant.project_id, job_id).id)
+        runs = runs_of(session, get_job(session, tenant.project_id, job_id).id)
     return PlainTextResponse(read_tail(runs, parts.artifacts, min(tail_bytes, MOST_LOG_BYTES)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 INDEX_VERSION = "index_version"
 PREPARE_JOB = "prepare_job"
+"""Make a job's plan."""
 PURGE_FILE = "purge_file"
 """Free the bytes of a deleted file."""
 PURGE_DATASET = "purge_dataset"

@@ -105,11 +105,6 @@ def fail(session: Session, chore: Chore, now: datetime, error: dict[str, Any] | 
     _write(session, chore, {**_LET_GO, "state": "failed", "error": error})
 
 
-def count_due(session: Session, *, now: datetime) -> int:
-    """Chores that a worker would find now."""
-    return len(session.scalars(select(Chore.id).where(Chore.state == "waiting", Chore.not_before <= now)).all())
-
-
 def forget_ended(session: Session, *, before: datetime) -> None:
     """Drop rows of chores that were asked for long ago and ended."""
     session.execute(delete(Chore).where(Chore.state.not_in(OPEN), Chore.created_at < before))

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.chores import service as chores
 from core.chores.kinds import INDEX_VERSION as INDEX
-from core.chores.kinds import PREPARE_JOB as PREPARE
+from core.chores.kinds import PREPARE_JOB
 from core.data.shapes import read_columns
 from core.datasets.faults import first_faults
 from core.datasets.models import Dataset, DatasetVersion
@@ -224,7 +224,7 @@ def fail_index(session: Session, version_id: str, *, code: str, message: str, no
 
 def wake_jobs(session: Session, version: DatasetVersion) -> None:
     dataset = session.get_one(Dataset, version.dataset_id)
-    chores.wake(session, PREPARE, unfinished_jobs_on(session, dataset.project_id, [version.id]))
+    chores.wake(session, PREPARE_JOB, unfinished_jobs_on(session, dataset.project_id, [version.id]))
 
 
 def _take_report(version: DatasetVersion, report: dict[str, Any]) -> None:
@@ -296,7 +296,7 @@ def _check_name(name: str) -> None:
 
 
 __all__ = [
-    "INDEX", "PREPARE", "NewShard", "Rows", "append", "delete_dataset", "fail_index", "get_dataset", "get_trainable_file",
+    "INDEX", "NewShard", "Rows", "append", "delete_dataset", "fail_index", "get_dataset", "get_trainable_file",
     "get_version", "is_usable", "latest_version", "list_datasets", "list_versions", "note_progress", "register", "settle_index",
     "settle_listing", "settle_shard", "usable_version", "version_for_file",
 ]

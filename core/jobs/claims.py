@@ -110,14 +110,6 @@ def hold(session: Session, run_id: str, fence: int) -> tuple[Job, Run]:
     return job, run
 
 
-def note_phase(session: Session, run_id: str, fence: int, phase: str) -> Job:
-    """Show what the run is doing."""
-    job, _ = hold(session, run_id, fence)
-    job.progress = {"step": job.step, "total_steps": job.total_steps, **(job.progress or {}), "phase": phase}
-    session.flush()
-    return job
-
-
 def settle(session: Session, run_id: str, fence: int, outcome: Outcome, *, failure: str | None = None,
            error: dict[str, Any] | None = None, result_file_id: str | None = None, now: datetime | None = None,
            policy: Policy = DEFAULT) -> Job:
@@ -194,5 +186,5 @@ def _lost(run_id: str, fence: int) -> LeaseLost:
 
 
 __all__ = [
-    "Claim", "claim_next", "end_lapsed", "end_worker", "hold", "note_phase", "renew", "settle",
+    "Claim", "claim_next", "end_lapsed", "end_worker", "hold", "renew", "settle",
 ]

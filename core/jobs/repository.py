@@ -35,6 +35,7 @@ def lock_run(session: Session, run_id: str) -> Run | None:
 
 
 def runs_of(session: Session, job_id: str) -> list[Run]:
+    """All attempts at a job, first to last."""
     return list(session.scalars(select(Run).where(Run.job_id == job_id).order_by(Run.attempt)))
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import String, cast, select
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
+from core.chores.kinds import PREPARE_JOB
 from core.datasets import service as datasets
 from core.datasets.models import DatasetVersion
 from core.db.paging import Page, read_page
@@ -22,9 +23,8 @@ from core.errors import InvalidValue, shown
 from core.events.service import append_message
 from core.files.repository import get_file
 from core.ids import new_id
-from core.jobs.models import IdempotencyKey, Job, Run
-from core.jobs.repository import get_job, runs_of
-from core.jobs.states import HELD
+from core.jobs.models import IdempotencyKey, Job
+from core.jobs.repository import get_job
 from core.jobs.stops import cancel, pause, resume
 from core.models.service import resolve_base
 from core.projects.repository import lock_project
@@ -34,8 +34,6 @@ from core.quotas.service import check_submit
 from core.specs.job import SPEC_VERSION, JobSpec
 from core.steering.schedule import plan_mixture
 
-PREPARE = datasets.PREPARE
-"""Kind of the chore that makes a job's plan; its subject is the job."""
 KEY_LIFE = timedelta(hours=24)
 TWIN_WINDOW = timedelta(minutes=1)
 SEED_BELOW = 2**31
@@ -58,7 +56,7 @@ def submit(session: Session, project_id: str, spec: JobSpec, *, now: datetime, r
     plan_mixture(session, job, spec.mixture_schedule or (), now=now)
     append_message(session, job, code="job.created", message=f"Created fine-tuning job: {job.id}", now=now)
     append_message(session, job, code="job.validating", message="Checking the data and making the plan", now=now)
-    chores.add(session, PREPARE, job.id)
+    chores.add(session, PREPARE_JOB, job.id)
     if idempotency:
         _remember(session, project_id, idempotency, job.id, now=now)
     return job
@@ -81,11 +79,6 @@ def list_jobs(session: Session, project_id: str, *, after: str | None, limit: in
         query = query.where(*[has_pair(session, Job.spec, "metadata", key, value) for key, value in metadata.items()])
     seen = get_job(session, project_id, after, param="after") if after is not None else None
     return read_page(session, query, table=Job, after=seen, limit=limit)
-
-
-def list_runs(session: Session, job_id: str) -> list[Run]:
-    """All attempts at a job, first to last."""
-    return runs_of(session, job_id)
 
 
 def spec_json(spec: JobSpec) -> dict[str, Any]:
@@ -159,6 +152,5 @@ def _remember(session: Session, project_id: str, idempotency: tuple[str, str], j
 
 
 __all__ = [
-    "HELD", "PREPARE", "cancel", "draft", "find_twin", "get_job", "list_jobs", "list_runs", "pause", "resume", "spec_json",
-    "submit",
+    "cancel", "draft", "find_twin", "get_job", "list_jobs", "pause", "resume", "spec_json", "submit",
 ]

@@ -19,7 +19,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from core.chores import service as chores
-from core.datasets.service import PREPARE
+from core.chores.kinds import PREPARE_JOB
 from core.errors import IllegalMove
 from core.events.service import append_message
 from core.jobs.models import Job
@@ -68,7 +68,7 @@ def resume(session: Session, project_id: str, job_id: str, *, now: datetime) -> 
     if job.state != "paused":
         raise IllegalMove(f"job {job.id} is {job.state}; only a job that is paused or pausing can be resumed")
     if job.resolved is None:
-        chores.add(session, PREPARE, job.id)
+        chores.add(session, PREPARE_JOB, job.id)
         return move(session, job.id, "validating_files", code="job.resumed", now=now,
                     message="The job was resumed; checking the data and making the plan")
     return move(session, job.id, "queued", code="job.resumed", now=now, not_before=None,

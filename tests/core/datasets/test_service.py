@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from core.chores import service as chores
+from core.chores.kinds import PREPARE_JOB
 from core.chores.models import Chore
 from core.datasets import service as datasets
 from core.db.session import Ledger
@@ -109,7 +110,7 @@ def test_end_of_the_index_wakes_the_jobs_that_wait_for_it(ledger: Ledger):
         datasets.settle_index(session, version.id, report=a_report(), now=later(901))
         woken = chores.claim(session, "w", 10)
     assert woken is not None
-    assert (woken.kind, woken.subject) == (jobs.PREPARE, job.id)
+    assert (woken.kind, woken.subject) == (PREPARE_JOB, job.id)
 
 
 def test_data_set_in_use_is_not_deleted_and_the_jobs_are_named(ledger: Ledger):

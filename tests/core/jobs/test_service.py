@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from core.chores import service as chores
+from core.chores.kinds import PREPARE_JOB
 from core.chores.models import Chore
 from core.datasets import service as datasets
 from core.db.session import Ledger, database_now
@@ -13,6 +14,7 @@ from core.errors import HeadraceError, InvalidValue, LimitReached, NotFound
 from core.events.service import events_after
 from core.jobs import service as jobs
 from core.jobs.models import Job
+from core.jobs.repository import runs_of
 from core.quotas.limits import Limits, Rules
 from tests.factories import (
     NOW,
@@ -31,7 +33,7 @@ def test_submitted_job_is_validated_by_a_chore_and_has_a_log(ledger: Ledger):
     with ledger.write() as session:
         job = a_job(session, seed=7)
         codes = [(event.data or {})["code"] for event in events_after(session, job.id, 0, 10)]
-        chore = session.query(Chore).filter_by(kind=jobs.PREPARE).one()
+        chore = session.query(Chore).filter_by(kind=PREPARE_JOB).one()
     assert (job.state, job.seed, job.last_event, job.resolved) == ("validating_files", 7, 2, None)
     assert codes == ["job.created", "job.validating"]
     assert chore.subject == job.id
@@ -242,4 +244,4 @@ def test_foreign_job_is_as_unknown_as_none(ledger: Ledger):
 def test_runs_are_listed_first_to_last(ledger: Ledger):
     with ledger.write() as session:
         claim = a_running_job(session)
-        assert [run.attempt for run in jobs.list_runs(session, claim.job.id)] == [1]
+        assert [run.attempt for run in runs_of(session, claim.job.id)] == [1]

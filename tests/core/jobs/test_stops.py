@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from core.chores.kinds import PREPARE_JOB
 from core.chores.models import Chore
 from core.db.session import Ledger
 from core.errors import IllegalMove, NotFound
 from core.events.service import events_after
 from core.jobs import claims, stops
-from core.jobs import service as jobs
 from core.jobs.models import Job
 from tests.factories import (
     NOW,
@@ -81,9 +81,9 @@ def test_a_resumed_job_has_the_place_that_it_had(ledger: Ledger):
 def test_a_job_paused_before_its_plan_is_validated_once_it_is_resumed(ledger: Ledger):
     with ledger.write() as session:
         job = act(session, stops.pause, a_job(session))
-        session.query(Chore).filter_by(kind=jobs.PREPARE).one().state = "done"
+        session.query(Chore).filter_by(kind=PREPARE_JOB).one().state = "done"
         assert act(session, stops.resume, job).state == "validating_files"
-        assert session.query(Chore).filter_by(kind=jobs.PREPARE).one().state == "waiting"
+        assert session.query(Chore).filter_by(kind=PREPARE_JOB).one().state == "waiting"
 
 
 def test_a_running_job_is_marked_and_paused_when_its_run_let_go(ledger: Ledger):
