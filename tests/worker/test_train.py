@@ -103,10 +103,10 @@ class Watched(Artifacts):
 def test_what_a_run_fetches_is_in_use_until_its_end(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     place = a_place(sqlite_ledger, tmp_path)
     watched = Watched(place.artifacts.root)
-    announce_devices(sqlite_ledger, HOST, [CPU])
+    announce_devices(sqlite_ledger, a_worker(), [CPU])
     with sqlite_ledger.write() as session:
         a_planned_job(session, place, total_steps=4)
-    assert run_one(replace(place, artifacts=watched), a_worker(), [CPU])
+    assert run_one(replace(place, artifacts=watched), a_worker(), [CPU], refuse=lambda _: None)
     assert set(watched.fetched) == {("indexes", True)}
     assert not watched.is_used
 
