@@ -14,22 +14,28 @@ from core.errors import InvalidValue, shown
 
 MOST_CHARACTERS = 2048
 PRIVATE_SUFFIXES = ("localhost", ".localhost", ".local", ".internal")
-_ENDING_IN_IPV4 = tuple(ipaddress.ip_network(network) for network in ("64:ff9b::/96", "::/96"))
-"""NAT64 (RFC 6052), and the IPv4-compatible addresses of old (RFC 4291)."""
-_TRANSLATED = tuple(ipaddress.ip_network(network) for network in ("64:ff9b:1::/48", "::ffff:0:0:0/96"))
-"""What a network translates to IPv4 addresses by a rule of its own (RFC 8215), or of old (RFC 2765): nobody here can tell to
-which."""
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that was ever given out of IPv6 (RFC 4291)."""
+_CARRYING_IPV4 = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96")))
+"""IPv4-mapped, and NAT64's well-known prefix (RFC 6052): they are the IPv4 address that they end in."""
+_SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20")))
+"""What routers and tunnels answer to, some of it public by the registry: protocol assignments with the anycast addresses of
+the nearest NAT (RFC 6890), 6to4 with its relays (RFC 3056), Teredo (RFC 4380); and documentation (RFC 9637)."""
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""How the interface part of an address begins that carries an IPv4 address of its site (RFC 5214)."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet's, also by the IPv4 address that it may carry within."""
+    """Whether an IP address is one of the public internet's, also by the IPv4 address that it may carry."""
     try:
         told = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(told, IPv6Address) and (told.is_site_local or any(told in network for network in _TRANSLATED)):
-        return False
-    return all(each.is_global and not each.is_multicast for each in (told, *_carried(told)))
+    if isinstance(told, IPv6Address):
+        if not any(told in network for network in _CARRYING_IPV4):
+            return told in GLOBAL_UNICAST and int(told) >> 32 & 0xFFFFFFFF not in _ISATAP and _is_plain(told)
+        told = IPv4Address(int(told) & 0xFFFFFFFF)
+    return _is_plain(told)
 
 
 def check_url(url: str, *, is_private_allowed: bool) -> None:
@@ -64,15 +70,8 @@ def _looks_private(host: str) -> bool:
     return host == PRIVATE_SUFFIXES[0] or host.endswith(PRIVATE_SUFFIXES[1:])
 
 
-def _carried(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
-    """The IPv4 addresses within an IPv6 one: mapped, of 6to4 (RFC 3056), of Teredo (RFC 4380), and those it ends in."""
-    if not isinstance(address, IPv6Address):
-        return []
-    found: list[IPv4Address | IPv6Address] = [each for each in (address.ipv4_mapped, address.sixtofour) if each is not None]
-    found += address.teredo or ()
-    if any(address in network for network in _ENDING_IN_IPV4):
-        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return found
+def _is_plain(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_global and not address.is_multicast and not any(address in network for network in _SPECIAL)
 
 
 def _refused(url: str, expected: str) -> InvalidValue:

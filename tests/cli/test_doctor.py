@@ -33,7 +33,7 @@ def test_the_database_server_is_asked_for_its_clock(postgres_url: str, tmp_path:
 def test_workers_that_are_alive_are_counted_and_missing_ones_told(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     migrate(settings.sql_url)
-    assert found(settings)["workers"] == ("note", "no train and no upkeep worker was seen in the last 60 s; `headrace serve` "
+    assert found(settings)["workers"] == ("note", "no train and no upkeep worker was seen in the last 90 s; `headrace serve` "
                                                   "starts them, `headrace worker` one alone")
     ledger = Ledger(settings.sql_url, pool_size=1)
     with ledger.write() as session:
@@ -41,7 +41,7 @@ def test_workers_that_are_alive_are_counted_and_missing_ones_told(tmp_path: Path
             workers.announce(session, worker_id=f"wrk_{queue}_{len(workers.alive(session))}", host="h", pid=1, queue=queue,
                              version="1")
     ledger.close()
-    assert found(settings)["workers"] == ("ok", "2 train, 1 upkeep seen in the last 60 s")
+    assert found(settings)["workers"] == ("ok", "2 train, 1 upkeep seen in the last 90 s")
 
 
 def test_a_database_that_is_not_there_is_a_fault_that_says_so(tmp_path: Path) -> None:

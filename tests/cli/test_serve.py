@@ -54,7 +54,7 @@ def test_workers_that_are_dead_are_noted_as_stopped_also_those_that_nobody_has_w
             workers.announce(session, worker_id=name, host=socket.gethostname(), pid=pid, queue="train", version="1")
     free_leases(ledger, runs_no_more, Speaker(io.BytesIO()))
     with ledger.read() as session:
-        assert [worker.id for worker in workers.alive(session, 60)] == ["living"]
+        assert [worker.id for worker in workers.alive(session)] == ["living"]
     ledger.close()
     dead.wait()
 
