@@ -98,4 +98,4 @@ def test_an_evaluation_that_ran_out_of_memory_is_repeated_too(tmp_path: Path) ->
     model = tiny()
     calm = evaluate(held_out(), model, Layout(), before_each=lambda part: None, on_batch=lambda done: None)
     tight = evaluate(held_out(), model, Layout(), before_each=too_small_for(15), on_batch=lambda done: None)
-    assert tight.losses == pytest.approx(calm.losses, abs=1e-6)
+    assert tight.losses == pytest.approx(calm.losses, abs=1e-5)
