@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from core.clock import system_clock
 from core.db.migrate import require_current
-from core.db.postgres import PATIENCE, Patience
+from core.db.patience import PATIENCE, Patience
 from core.db.session import Ledger
 from core.errors import ConfigurationError
 from core.logs import configure_logs, get_log

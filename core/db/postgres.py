@@ -14,15 +14,13 @@ that only reads holds nothing that a writer waits for, and may rest as long as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 
-LEAST_SECONDS = 5.0
-MOST_SECONDS = 60.0
+from core.db.patience import Patience
 
 CLIENT: dict[str, Any] = {"connect_timeout": 5, "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2,
                           "keepalives_count": 2, "tcp_user_timeout": 8000}
@@ -31,21 +29,6 @@ SERVER = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_
 BOUND = text("SELECT set_config('lock_timeout', :hold, true), "
              "set_config('idle_in_transaction_session_timeout', :hold, true)")
 """For this transaction alone, so that it holds behind a pooler of connections too."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    hold_seconds: float = 10.0
-    answer_seconds: float = MOST_SECONDS
-    """More than any statement of ours takes."""
-
-    @classmethod
-    def within(cls, lease_seconds: float) -> Patience:
-        """Give up on a silent connection early enough to renew a lease by another one."""
-        return cls(answer_seconds=min(max(lease_seconds / 2, LEAST_SECONDS), MOST_SECONDS))
-
-
-PATIENCE = Patience()
 
 
 class PatientConnection(psycopg.Connection[Any]):

@@ -19,8 +19,7 @@ import orjson
 from sqlalchemy import Engine, create_engine, event, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.db import postgres
-from core.db.postgres import PATIENCE, Patience
+from core.db.patience import PATIENCE, Patience
 
 Durability = Literal["FULL", "NORMAL"]
 
@@ -57,6 +56,8 @@ class Ledger:
 def build_engine(url: str, *, durability: Durability, pool_size: int, patience: Patience | None = None) -> Engine:
     shared = {"pool_size": pool_size, "max_overflow": 0, "json_serializer": write_json, "json_deserializer": orjson.loads}
     if not url.startswith("sqlite"):
+        from core.db import postgres  # its driver takes megabytes, which a server on SQLite does without
+
         return postgres.build(url, patience, **shared)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **shared)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from core.db.postgres import Patience
+from core.db.patience import Patience
 from core.db.session import Ledger
 from core.jobs import claims
 from core.jobs import service as jobs

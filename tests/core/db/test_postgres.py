@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from core.db.away import is_database_away
 from core.db.migrate import ADVISORY_LOCK
-from core.db.postgres import Patience
+from core.db.patience import Patience
 from core.db.session import Ledger
 from tests.core.db.silence import silent_way
 
