@@ -46,7 +46,7 @@ demo: install ## Fine-tune a real small model end to end, and watch it
 	@$(BIN)/headrace demo
 
 test: install ## Run all tests (PYTEST_ARGS= for some of them, TEST_PROCESSES=0 for one after the other)
-	@$(BIN)/python -m pytest -p no:cacheprovider -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -p no:cacheprovider -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 check: install ## Lint, types and import contracts
 	@$(BIN)/ruff check .
