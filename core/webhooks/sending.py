@@ -71,9 +71,9 @@ class _Guarded(httpcore.NetworkBackend):
         except (OSError, UnicodeError) as error:
             raise Unsent(f"the name {host[:80]!r} was not resolved") from error
         addresses = [str(info[4][0]) for info in found]
-        private = [address for address in addresses if not is_public(address)]
-        if private and not self._is_private_allowed:
-            raise Unsent(f"{host[:80]!r} leads to {private[0]}, an address of a private network")
+        if not self._is_private_allowed and not all(map(is_public, addresses)):
+            # which one is not told: users would read the names of the server's own network here
+            raise Unsent(f"{host[:80]!r} leads to an address of a private network")
         return addresses
 
 

@@ -65,9 +65,10 @@ def test_the_answers_status_is_told_and_no_redirect_is_followed(status: int) -> 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "0.0.0.0"])
 def test_a_private_address_is_never_contacted(host: str) -> None:
     with a_listener(drip) as (port, contacts):
-        with pytest.raises(Unsent, match="private network"):
+        with pytest.raises(Unsent, match="private network") as caught:
             send(f"http://{host}:{port}/", b"{}", HEADERS, is_private_allowed=False)
         assert contacts == []
+        assert "127.0.0.1" not in caught.value.cause.replace(host, "")
 
 
 def test_an_endpoint_that_drips_is_left_in_time() -> None:
