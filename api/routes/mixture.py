@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from api.bodies import JsonRoute
-from api.deps import Parts, PartsDep, TenantDep
+from api.deps import InTurn, Parts, PartsDep, TenantDep
 from api.references import refusing_references
 from api.schemas.mixture import ChangeObject, MixtureObject
 from core.errors import IllegalMove
@@ -37,7 +37,7 @@ def retrieve(job_id: str, tenant: TenantDep, parts: PartsDep) -> MixtureObject:
         return MixtureObject.of(job, changes_of(session, job.id), standing_at(session, job, step), step)
 
 
-@router.patch("", responses=ANSWERS)
+@router.patch("", responses=ANSWERS, dependencies=[InTurn])
 def change(job_id: str, update: MixtureUpdate, tenant: TenantDep, parts: PartsDep, response: Response) -> ChangeObject:
     """Change weights, add, drop, quarantine or lift a quarantine.
 
