@@ -130,7 +130,7 @@ def rows(
     return page_of_rows(found, parts, tenant, after=after, limit=min(limit, MOST))
 
 
-@router.get("/{dataset_id}/preview")
+@router.get("/{dataset_id}/preview", dependencies=[InTurn])
 def preview(
     dataset_id: str, tenant: TenantDep, parts: PartsDep,
     model: Annotated[str, Query(min_length=1, max_length=256, description="Whose template and tokenizer to use.")],
@@ -148,7 +148,7 @@ def preview(
                         max_length=max_length, places=places_for(source, parts, tenant))
 
 
-@router.get("/{dataset_id}/lengths")
+@router.get("/{dataset_id}/lengths", dependencies=[InTurn])
 def lengths(
     dataset_id: str, tenant: TenantDep, parts: PartsDep,
     model: Annotated[str, Query(min_length=1, max_length=256, description="Whose template and tokenizer to use.")],

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.routing import APIRoute
 
+from api.deps import InTurn
+from api.routes import datasets, estimates, steps, webhooks
 from api.turns import IN_ALL, OF_PROJECT, Turns
 from core.db.session import Ledger
 from tests.api.serving import House, serving
@@ -26,7 +29,8 @@ def house(sqlite_ledger: Ledger, tmp_path: Path) -> Iterator[House]:
 
 def test_a_project_has_few_turns_at_once_and_others_have_theirs() -> None:
     async def under_way() -> dict[str, int]:
-        turns, over, found = Turns(), asyncio.Event(), dict.fromkeys(("busy", "quick"), 0)
+        turns, over = Turns(), asyncio.Event()
+        found: dict[str, int] = {"busy": 0, "quick": 0}
 
         async def ask(project: str) -> None:
             async with turns.taken_by(project):
@@ -84,3 +88,10 @@ def test_estimates_that_wait_for_data_keep_no_thread_from_others(house: House) -
     for thread in asking:
         thread.join(30)
     assert len(answered) == 45
+
+
+def test_all_that_starts_a_process_or_waits_for_others_takes_its_turn() -> None:
+    routers = (datasets.router, estimates.router, steps.router, webhooks.router)
+    found = {route.path for router in routers for route in router.routes
+             if isinstance(route, APIRoute) and InTurn in route.dependencies}
+    assert {path.rpartition("/")[2] for path in found} == {"estimate", "rows", "preview", "lengths", "test"}
