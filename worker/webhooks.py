@@ -1,12 +1,14 @@
 """Sending what waits in the outbox: one process at a time, one request at a time to each endpoint, several endpoints at once.
 
-A turn only takes what is due and hands it to threads; an endpoint that is slow keeps no other waiting. After a success its
-thread goes on with what is due there next; after a failure the endpoint has a rest until the next turn.
+A turn only takes what is due and hands it to threads; an endpoint that is slow keeps no other waiting, and the slow ones of a
+project none of another's. After a success its thread goes on with what is due there next, for `GO_ON_SECONDS`; then, and after
+a failure, the endpoint has a rest until its next turn.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from core.db.session import Ledger, database_now
@@ -24,14 +26,17 @@ ROLE = "webhooks"
 TURN_SECONDS = 1.0
 AT_ONCE = 8
 """Endpoints that requests are under way to."""
+GO_ON_SECONDS = 5.0
+"""So long one endpoint keeps a thread while requests to it arrive: a slow one with much to hear must not have it for itself."""
 
 
 class Sender(RoleThread):
     """A thread that empties the outbox while it holds the role."""
 
-    def __init__(self, ledger: Ledger, *, holder: str, lease_seconds: float, is_private_allowed: bool) -> None:
+    def __init__(self, ledger: Ledger, *, holder: str, lease_seconds: float, is_private_allowed: bool,
+                 go_on_seconds: float = GO_ON_SECONDS) -> None:
         super().__init__(ledger, ROLE, holder=holder, lease_seconds=lease_seconds, every_seconds=TURN_SECONDS)
-        self._is_private_allowed = is_private_allowed
+        self._is_private_allowed, self._go_on_seconds = is_private_allowed, go_on_seconds
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhook")
         self._lock, self._busy = threading.Lock(), 0
 
@@ -69,16 +74,17 @@ class Sender(RoleThread):
     def _deliver(self, letter: Letter) -> None:
         try:
             following: Letter | None = letter
+            until = time.monotonic() + self._go_on_seconds
             while following is not None and not self._stop.is_set():
-                following = self._deliver_one(following)
+                following = self._deliver_one(following, until=until)
         except Exception as error:  # its hold lapses, and it is sent again
             _tell(error)
         finally:
             with self._lock:
                 self._busy -= 1
 
-    def _deliver_one(self, letter: Letter) -> Letter | None:
-        """Send a letter and write down what came of it; give what is due at the endpoint next."""
+    def _deliver_one(self, letter: Letter, *, until: float) -> Letter | None:
+        """Send a letter and write down what came of it; give what is due at the endpoint next, if it is to go on."""
         status, cause = None, None
         try:
             status = send(letter.url, letter.body, letter.headers, is_private_allowed=self._is_private_allowed)
@@ -86,7 +92,8 @@ class Sender(RoleThread):
             cause = unsent.cause
         log.info("webhook.sent", endpoint_id=letter.endpoint_id, event_id=letter.event_id, status=status, cause=cause)
         with self._ledger.write() as session:
-            return outbox.note_sent(session, letter, status=status, error=cause)
+            has_arrived = outbox.note_sent(session, letter, status=status, error=cause)
+            return outbox.take_next(session, letter) if has_arrived and time.monotonic() < until else None
 
 
 def _tell(error: Exception) -> None:

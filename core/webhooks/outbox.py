@@ -65,14 +65,12 @@ def take(session: Session, *, limit: int) -> list[Letter]:
     return [letter for letter in letters if letter is not None]
 
 
-def note_sent(session: Session, letter: Letter, *, status: int | None, error: str | None) -> Letter | None:
-    """Write down what came of a request: it has arrived when the answer is one of 200 to 299.
-
-    After one that arrived the endpoint is held for what is due there next, which is given; otherwise it is let go."""
-    endpoint, now = release(session, letter), database_now(session)
-    delivery = session.get(WebhookDelivery, letter.delivery_id, populate_existing=True)
+def note_sent(session: Session, letter: Letter, *, status: int | None, error: str | None) -> bool:
+    """Let the endpoint go, and write down what came of a request; give whether it has arrived: an answer of 200 to 299."""
+    release(session, letter)
+    delivery, now = session.get(WebhookDelivery, letter.delivery_id, populate_existing=True), database_now(session)
     if delivery is None or delivery.state != "waiting":  # the endpoint was deleted, or another sender was told first
-        return None
+        return False
     has_arrived = status is not None and 200 <= status < 300
     delivery.last_status = status
     delivery.last_error = None if has_arrived else (error or f"the endpoint answered {status}")
@@ -83,14 +81,20 @@ def note_sent(session: Session, letter: Letter, *, status: int | None, error: st
     else:
         delivery.due_at = now + timedelta(seconds=WAITS_SECONDS[delivery.attempts - 1])
     session.flush()
-    return _take_from(session, endpoint, now) if has_arrived and endpoint is not None else None
+    return has_arrived
+
+
+def take_next(session: Session, letter: Letter) -> Letter | None:
+    """Hold the endpoint of a letter again for what is due there next; None when nothing is, or another holds it."""
+    endpoint, now = _locked(session, letter.endpoint_id), database_now(session)
+    return _take_from(session, endpoint, now) if endpoint is not None and not _is_held(endpoint, now) else None
 
 
 def hold_for_test(session: Session, endpoint: WebhookEndpoint, event_type: str) -> Letter:
     """Hold an endpoint for a sample event, which is in no outbox; raise Conflict while a request to it is under way."""
     session.refresh(endpoint, with_for_update={"key_share": True})
     now = database_now(session)
-    if endpoint.held_until is not None and endpoint.held_until > now:
+    if _is_held(endpoint, now):
         raise Conflict(f"a request to webhook endpoint {endpoint.id} is under way; try again in a few seconds")
     endpoint.held_until = now + HOLD
     event_id = new_id("event")
@@ -99,19 +103,25 @@ def hold_for_test(session: Session, endpoint: WebhookEndpoint, event_type: str) 
     return _letter(endpoint, sample, now=now)
 
 
-def release(session: Session, letter: Letter) -> WebhookEndpoint | None:
-    """Let an endpoint go, and give it; None when it is gone, or the hold lapsed and is another's now."""
-    found = session.get(WebhookEndpoint, letter.endpoint_id, with_for_update={"key_share": True}, populate_existing=True)
-    if found is None or found.held_until != letter.held_until:
-        return None
-    found.held_until = database_now(session)
-    session.flush()
-    return found
+def release(session: Session, letter: Letter) -> None:
+    """Let an endpoint go, unless it is gone, or the hold lapsed and is another's now."""
+    found = _locked(session, letter.endpoint_id)
+    if found is not None and found.held_until == letter.held_until:
+        found.held_until = database_now(session)
+        session.flush()
 
 
 def forget_ended(session: Session, *, before: datetime) -> None:
     """Drop what was delivered or given up long ago."""
     session.execute(delete(WebhookDelivery).where(WebhookDelivery.ended_at < before))
+
+
+def _locked(session: Session, endpoint_id: str) -> WebhookEndpoint | None:
+    return session.get(WebhookEndpoint, endpoint_id, with_for_update={"key_share": True}, populate_existing=True)
+
+
+def _is_held(endpoint: WebhookEndpoint, now: datetime) -> bool:
+    return endpoint.held_until is not None and endpoint.held_until > now
 
 
 def _take_from(session: Session, endpoint: WebhookEndpoint, now: datetime) -> Letter | None:

@@ -49,16 +49,17 @@ def page_of_deliveries(session: Session, endpoint: WebhookEndpoint, *, after: st
 
 
 def due_endpoints(session: Session, *, now: datetime, limit: int, most_of_project: int) -> Sequence[WebhookEndpoint]:
-    """Endpoints that something is due for and no request is under way to, those first that were let go longest ago; of a
-    project only so many that with those under way it has `most_of_project`. Locked, those that others lock left out."""
+    """Endpoints that something is due for and no request is under way to. Those of projects with the fewest under way come
+    first, of those the ones that were let go longest ago; of a project only so many that with those under way it has
+    `most_of_project`. Locked, those that others lock left out."""
     is_due = exists().where(WebhookDelivery.endpoint_id == WebhookEndpoint.id, *_due(now))
     is_held = func.coalesce(WebhookEndpoint.held_until > now, false())
     longest_ago = WebhookEndpoint.held_until.asc().nulls_first(), WebhookEndpoint.id
     place = func.row_number().over(partition_by=WebhookEndpoint.project_id, order_by=(is_held.desc(), *longest_ago))
     ranked = select(WebhookEndpoint.id, place.label("place")).where(or_(is_held, is_due)).subquery()
-    in_turn = select(ranked.c.id).where(ranked.c.place <= most_of_project)
-    query = select(WebhookEndpoint).where(WebhookEndpoint.id.in_(in_turn), not_(is_held)).order_by(*longest_ago).limit(limit)
-    query = query.with_for_update(skip_locked=True, key_share=True)
+    query = select(WebhookEndpoint).join(ranked, ranked.c.id == WebhookEndpoint.id)
+    query = query.where(not_(is_held), ranked.c.place <= most_of_project).order_by(ranked.c.place, *longest_ago).limit(limit)
+    query = query.with_for_update(of=WebhookEndpoint, skip_locked=True, key_share=True)
     return session.scalars(query.execution_options(populate_existing=True)).all()
 
 

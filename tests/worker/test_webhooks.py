@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from openai import OpenAI
@@ -25,8 +26,8 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def a_sender(ledger: Ledger, holder: str = "one", *, is_private_allowed: bool = True) -> Sender:
-    return Sender(ledger, holder=holder, lease_seconds=30.0, is_private_allowed=is_private_allowed)
+def a_sender(ledger: Ledger, holder: str = "one", **options: Any) -> Sender:
+    return Sender(ledger, **{"holder": holder, "lease_seconds": 30.0, "is_private_allowed": True, **options})
 
 
 def an_endpoint_at(ledger: Ledger, url: str) -> WebhookEndpoint:
@@ -64,6 +65,17 @@ def test_all_that_is_due_goes_out_in_one_turn_one_after_the_other(ledger: Ledger
     wait_until(ledger, "delivered", 5)
     assert receiver.most_at_once == 1
     assert len({received.headers["webhook-id"] for received in receiver.received}) == 5
+
+
+def test_an_endpoint_that_had_a_thread_for_its_time_waits_for_its_next_turn(ledger: Ledger, receiver: Receiver) -> None:
+    an_endpoint_at(ledger, receiver.url)
+    end_jobs(ledger, 2)
+    sender = a_sender(ledger, go_on_seconds=0)
+    sender.turn()
+    wait_until(ledger, "delivered", 1)
+    assert [delivery.attempts for delivery in deliveries(ledger) if delivery.state == "waiting"] == [0]
+    sender.turn()
+    wait_until(ledger, "delivered", 2)
 
 
 def test_a_slow_endpoint_keeps_no_other_waiting(ledger: Ledger, receiver: Receiver) -> None:

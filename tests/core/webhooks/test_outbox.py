@@ -80,12 +80,15 @@ def test_one_request_at_a_time_goes_to_an_endpoint(ledger: Ledger) -> None:
         (first,) = outbox.take(session, limit=8)
     with ledger.write() as session:
         assert outbox.take(session, limit=8) == []
-        following = outbox.note_sent(session, first, status=200, error=None)
+        assert outbox.note_sent(session, first, status=200, error=None)
+        following = outbox.take_next(session, first)
     assert following is not None
     assert following.event_id != first.event_id
     with ledger.write() as session:
         assert outbox.take(session, limit=8) == []
-        assert outbox.note_sent(session, following, status=204, error=None) is None
+        assert outbox.take_next(session, first) is None
+        assert outbox.note_sent(session, following, status=204, error=None)
+        assert outbox.take_next(session, following) is None
     assert [delivery.state for delivery in deliveries(ledger)] == ["delivered"] * 2
 
 
@@ -100,6 +103,16 @@ def test_a_project_whose_endpoints_are_slow_keeps_no_other_waiting(ledger: Ledge
         end_a_job(session, quick)
         second = outbox.take(session, limit=8)
         assert (len(first), len(second)) == (outbox.MOST_OF_PROJECT, 1)
+
+
+def test_projects_share_what_can_be_sent_at_once(ledger: Ledger) -> None:
+    with ledger.write() as session:
+        endpoints: dict[str, str] = {}
+        for project in [a_project(session, "large")] * 8 + [a_project(session, "small")]:
+            endpoints[an_endpoint(session, project).id] = project.name
+        end_a_job(session, a_project(session, "large"))
+        end_a_job(session, a_project(session, "small"))
+        assert {endpoints[letter.endpoint_id] for letter in outbox.take(session, limit=2)} == {"large", "small"}
 
 
 def test_endpoints_take_turns(ledger: Ledger) -> None:
@@ -132,17 +145,20 @@ def test_a_sender_that_dies_leaves_it_to_the_next_under_the_same_id(ledger: Ledg
 def test_a_sender_that_comes_back_late_leaves_the_hold_to_the_one_that_followed(ledger: Ledger) -> None:
     with ledger.write() as session:
         an_endpoint(session)
-        end_a_job(session)
-        end_a_job(session)
+        for _ in range(3):
+            end_a_job(session)
     with ledger.write() as session:
         (late,) = outbox.take(session, limit=8)
     turn_clock(ledger, seconds=outbox.HOLD.total_seconds() + 1)
     with ledger.write() as session:
         (following,) = outbox.take(session, limit=8)
     with ledger.write() as session:
-        assert outbox.note_sent(session, late, status=200, error=None) is None
+        assert outbox.note_sent(session, late, status=200, error=None)
+        assert outbox.take_next(session, late) is None
         assert outbox.take(session, limit=8) == []
-        assert outbox.release(session, following) is not None
+        outbox.release(session, following)
+        (third,) = outbox.take(session, limit=8)
+    assert third.event_id not in (late.event_id, following.event_id)
 
 
 def test_it_is_tried_again_after_growing_waits_and_given_up_at_last(ledger: Ledger) -> None:
@@ -184,7 +200,8 @@ def test_a_deleted_endpoint_takes_what_waits_with_it(ledger: Ledger) -> None:
     with ledger.write() as session:
         service.delete_endpoint(session, endpoint.project_id, endpoint.id)
     with ledger.write() as session:
-        assert outbox.note_sent(session, letter, status=200, error=None) is None
+        assert not outbox.note_sent(session, letter, status=200, error=None)
+        assert outbox.take_next(session, letter) is None
     assert deliveries(ledger) == []
 
 
