@@ -11,7 +11,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from api.deps import InTurn
-from api.routes import datasets, estimates, steps, webhooks
+from api.routes import datasets, estimates, mixture, steps, webhooks
 from api.turns import IN_ALL, OF_PROJECT, Turns
 from core.db.session import Ledger
 from tests.api.serving import House, serving
@@ -91,7 +91,7 @@ def test_estimates_that_wait_for_data_keep_no_thread_from_others(house: House) -
 
 
 def test_all_that_starts_a_process_or_waits_for_others_takes_its_turn() -> None:
-    routers = (datasets.router, estimates.router, steps.router, webhooks.router)
+    routers = (datasets.router, estimates.router, mixture.router, steps.router, webhooks.router)
     found = {route.path for router in routers for route in router.routes
              if isinstance(route, APIRoute) and InTurn in route.dependencies}
-    assert {path.rpartition("/")[2] for path in found} == {"estimate", "rows", "preview", "lengths", "test"}
+    assert {path.rpartition("/")[2] for path in found} == {"estimate", "mixture", "rows", "preview", "lengths", "test"}
