@@ -10,7 +10,6 @@ from dataclasses import asdict
 
 import typer
 from rich.markup import escape
-from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from cli.errors import JOB_FAILED
@@ -30,8 +29,6 @@ from core.settings import Settings
 from core.storage.opening import open_artifacts
 from core.workers import service as workers
 
-CONNECT_SECONDS = 5
-"""A database that does not answer for so long is out of reach; a part waits longer."""
 CLOCK_SECONDS = 5.0
 """Clocks that are further apart are told; leases hold nevertheless."""
 MARKS = {"ok": "[green]✓[/green]", "note": "[yellow]![/yellow]", "fault": "[red]✗[/red]"}
@@ -128,18 +125,11 @@ def _opened(settings: Settings) -> Iterator[Ledger]:
     """Open the database, which needs a home only where it lies in one."""
     if not settings.database_url:
         require_home(settings)
-    ledger = Ledger(_impatient(settings), pool_size=1)
+    ledger = Ledger(settings.sql_url, pool_size=1)
     try:
         yield ledger
     finally:
         ledger.close()
-
-
-def _impatient(settings: Settings) -> str:
-    url = make_url(settings.sql_url)
-    if settings.database_url and "connect_timeout" not in url.query:
-        url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
-    return url.render_as_string(hide_password=False)
 
 
 def _disk(settings: Settings) -> Finding:
