@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core.batches import batches
 from core.checkpoints.freeing import free, left_behind
-from core.checkpoints.garbage import unnamed
+from core.checkpoints.garbage import unnamed as unnamed_checkpoints
 from core.chores import service as chores
 from core.chores.kinds import PURGES
 from core.clock import Clock
@@ -85,7 +85,7 @@ def _free_dropped(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
     free(ledger, artifacts, dropped)
     for held in batches(artifacts.iter_checkpoints(), AT_ONCE):
         with ledger.read() as session:
-            garbage = unnamed(session, held, now=now)
+            garbage = unnamed_checkpoints(session, held, now=now)
         free(ledger, artifacts, garbage)
 
 
@@ -97,8 +97,9 @@ def _drop_debris(ledger: Ledger, artifacts: Artifacts, now: datetime) -> None:
     artifacts.tidy()
     before, root = now - DEBRIS_AGE, artifacts.root
     runs = (path.relative_to(root).as_posix() for path in root.glob("jobs/*/runs/*") if is_older(path, before))
-    _drop(ledger, runs, _unknown_runs, lambda key: remove(root / key))
-    for folder, garbage_of in (("files", _unnamed_files), ("indexes", unnamed_indexes), ("frames", unnamed_indexes)):
+    _drop(ledger, runs, partial(_unnamed, Run.folder_key, true()), lambda key: remove(root / key))
+    unnamed_files = partial(_unnamed, StoredFile.storage_key, StoredFile.purged_at.is_(None))
+    for folder, garbage_of in (("files", unnamed_files), ("indexes", unnamed_indexes), ("frames", unnamed_indexes)):
         _drop(ledger, artifacts.iter_untouched(folder, before=before), garbage_of, artifacts.delete)
 
 
@@ -112,12 +113,7 @@ def _drop(ledger: Ledger, found: Iterator[str], garbage_of: Callable[[Session, S
             drop(key)
 
 
-def _unknown_runs(session: Session, keys: Sequence[str]) -> list[str]:
-    known = set(session.scalars(select(Run.folder_key).where(Run.folder_key.in_(keys))))
-    return [key for key in keys if key not in known]
-
-
-def _unnamed_files(session: Session, keys: Sequence[str]) -> list[str]:
-    query = select(StoredFile.storage_key).where(StoredFile.storage_key.in_(keys), StoredFile.purged_at.is_(None))
-    named = set(session.scalars(query))
+def _unnamed(name: InstrumentedAttribute[str], counts: ColumnElement[bool], session: Session, keys: Sequence[str]) -> list[str]:
+    """Those of the keys that no row names that counts."""
+    named = set(session.scalars(select(name).where(name.in_(keys), counts)))
     return [key for key in keys if key not in named]
