@@ -9,7 +9,6 @@ use. What is written is ASCII, so no text that a client sent can break the answe
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from core.errors import (
     Unavailable,
     shown,
 )
+from core.storage.own_faults import FULL
 
 log = structlog.get_logger("api")
 
@@ -96,7 +96,7 @@ def answer_to(error: BaseException) -> Answer:
         return _of_headrace(error)
     if isinstance(error, HTTPException):
         return _of_http(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         return _of_headrace(disk_full("the server's disk is full; nothing was stored; ask the operator to make room"))
     if is_database_away(error):
         return _of_headrace(Unavailable("the database does not answer; nothing was changed; try again in a few seconds"))
