@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 from cli.loglines import render
@@ -42,6 +43,15 @@ def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
     """Signal a child and what it started in its group; one that is gone needs none."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
+
+
+def state_of(pid: int) -> str:
+    """Give the kernel's letter for what a process does: R, S, D, T (stopped by a signal), t (by a debugger), Z, … or nothing
+    for one that is gone; see proc_pid_stat(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 class Speaker:

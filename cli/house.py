@@ -5,11 +5,15 @@ and that begins anew once the part has lived for ten. A stop goes through the pa
 work in before those that do it, the bell last; each gets its grace, then KILL. Parts of one order are told together, and their
 graces run together. A second request to stop shortens every grace to a second.
 
+A part that was stopped by a signal (SIGSTOP) and not let go on for `stopped_seconds` is killed, and so started again: it may
+hold a lock that all others wait for, and does nothing itself. One that a debugger holds is left alone.
+
 Nothing keeps the main thread waiting that is not the stop of a part: what a death entails is done in a thread beside it.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import threading
@@ -17,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cli.children import Speaker, signal_group
+from cli.children import Speaker, signal_group, state_of
 from core.process_signals import hear
 
 FIRST_WAIT_SECONDS = 0.2
@@ -49,9 +53,18 @@ class Member:
         self.next_start = 0.0
         self.wait_seconds = FIRST_WAIT_SECONDS
         self.has_started = False
+        self.stopped_since: float | None = None
 
     def is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def seconds_stopped(self, now: float) -> float:
+        """How long the process is known to be held by a SIGSTOP."""
+        if self.process is None or state_of(self.process.pid) != "T":
+            self.stopped_since = None
+        elif self.stopped_since is None:
+            self.stopped_since = now
+        return 0.0 if self.stopped_since is None else now - self.stopped_since
 
     def expect(self, now: float) -> None:
         """Set the next start after a death."""
@@ -64,9 +77,10 @@ class Member:
 class House:
     """All parts of one server. Use it from the main thread: its children die with the thread that made them."""
 
-    def __init__(self, parts: Sequence[Part], speaker: Speaker) -> None:
+    def __init__(self, parts: Sequence[Part], speaker: Speaker, *, stopped_seconds: float = math.inf) -> None:
         self._members = [Member(part) for part in parts]
         self._speaker = speaker
+        self._stopped_seconds = stopped_seconds
         self._woken = threading.Event()
         self._stops_asked = 0
 
@@ -127,6 +141,10 @@ class House:
         for member in self._members:
             if member.process is not None and member.process.poll() is not None:
                 self._bury(member, now)
+            if member.seconds_stopped(now) > self._stopped_seconds:
+                self._speaker.say("serve", f"{member.part.name} was stopped by a signal for more than "
+                                           f"{self._stopped_seconds:.0f} s and is killed")
+                self._kill(member)
             if member.process is None and now >= member.next_start:
                 self._start(member)
 
@@ -168,7 +186,6 @@ class House:
                 self._kill(member)
                 return
             time.sleep(0.02)
-
 
     def _kill(self, member: Member) -> None:
         """Kill a part; one that the kernel holds (a disk or a driver that hangs) ends when it is let go, and is not awaited."""

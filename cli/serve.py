@@ -18,14 +18,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated
 
 import httpx
 import typer
 from sqlalchemy import select
 
-from cli.children import Speaker, dies_with_parent, start_child
+from cli.children import Speaker, dies_with_parent, start_child, state_of
 from cli.errors import CommandRefused
 from cli.home import Home, hold_home, make_home, settings_for
 from cli.house import House, Part
@@ -76,7 +75,8 @@ def keep_house(settings: Settings, *, worker: str = "worker") -> None:
         if not settings.database_url:  # the lock on the home says that nobody else serves this ledger
             free_leases(ledger, runs_no_more, speaker)
         has_key = is_key_there(ledger)
-        house = House(build_parts(settings, ledger, speaker, worker=worker), speaker)
+        parts = build_parts(settings, ledger, speaker, worker=worker)
+        house = House(parts, speaker, stopped_seconds=settings.lease_seconds)
         house.listen()
         try:
             house.start()
@@ -145,10 +145,7 @@ def free_leases(ledger: Ledger, is_dead: Callable[[int], bool], speaker: Speaker
 
 def runs_no_more(pid: int) -> bool:
     """Tell whether a process is gone, or dead and still to be waited for by whoever is its parent now."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+    return state_of(pid) in ("", "Z")
 
 
 def is_key_there(ledger: Ledger) -> bool:

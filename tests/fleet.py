@@ -21,7 +21,8 @@ import psutil
 
 from core.signals import server as redis_server
 from tests.remote import BUCKET, KEY, SECRET, Bucket
-from tests.servers import HEADRACE, LEASE_SECONDS, ROOT, free_port, tail, wait_for
+from tests.servers import HEADRACE, LEASE_SECONDS, ROOT, free_port
+from tests.waiting import tail, wait_for
 
 NAMED = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"')
 
@@ -59,7 +60,7 @@ class Fleet:
         return done.stdout
 
     def wait_until_ready(self) -> None:
-        wait_for(self._is_ready, 60, "the API was not ready", self.log)
+        wait_for(self._is_ready, "the API was not ready", log=self.log)
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}/v1", headers={"Authorization": f"Bearer {self.key}"},

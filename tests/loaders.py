@@ -14,6 +14,7 @@ from core.data.ahead.loading import hand_on, load
 from core.data.ahead.process import channel_pair
 from core.data.spec import Batch, Places, Position, StreamSpec
 from core.errors import RunInterrupted
+from tests.waiting import PATIENCE_SECONDS
 
 
 class LoaderThread:
@@ -31,7 +32,7 @@ class LoaderThread:
         return None
 
     def close(self) -> None:
-        self._thread.join(10)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive()
 
     def _run(self, asked: Asked, channels: Sequence[socket], depth: Depth | None, most: int) -> None:

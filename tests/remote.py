@@ -22,7 +22,8 @@ from urllib.parse import unquote
 import httpx
 
 from core.data.spec import Place
-from tests.servers import free_port, wait_for
+from tests.servers import free_port
+from tests.waiting import wait_for
 
 BUCKET = "lake"
 KEY, SECRET = "AKIATESTKEY", "s3cr3t-of-the-lake"
@@ -178,7 +179,7 @@ def a_bucket() -> Iterator[Bucket]:
     process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: _answers(port), 60, "the S3 server did not start")
+        wait_for(lambda: _answers(port), "the S3 server did not start")
         yield Bucket(f"http://127.0.0.1:{port}")
     finally:
         process.kill()

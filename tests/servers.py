@@ -15,18 +15,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 import psutil
 
-T = TypeVar("T")
+from tests.waiting import tail, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = "tiny"
-READY_SECONDS = 60.0
 LEASE_SECONDS = 3.0
 
 
@@ -62,7 +60,7 @@ class Server:
                 [*self._program, "--port", str(self.port)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT,
                 env=self.environment,
             )
-        wait_for(self._is_ready, READY_SECONDS, "the server was not ready", self.log)
+        wait_for(self._is_ready, "the server was not ready", log=self.log)
         if not self.key:
             self.key = self.run("keys", "create", "journey").strip()
             self.run("models", "add", BASE, "--builtin", "tiny")
@@ -139,22 +137,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def wait_for(look: Callable[[], T], seconds: float, words: str, log: Path | None = None) -> T:
-    """Look until there is something; fail with `words`, and the end of the server's log, after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{words} within {seconds:.0f} s\n{tail(log) if log else ''}")
-        time.sleep(0.1)
-
-
-def tail(path: Path, lines: int = 40) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
 
 def is_alive(process: psutil.Process) -> bool:

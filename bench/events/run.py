@@ -37,7 +37,8 @@ from core.jobs.models import Job  # noqa: E402
 from core.projects.models import Project  # noqa: E402
 from core.signals.bell import Bell  # noqa: E402
 from tests import factories  # noqa: E402
-from tests.servers import Server, a_server, wait_for  # noqa: E402
+from tests.servers import Server, a_server  # noqa: E402
+from tests.waiting import wait_for  # noqa: E402
 
 BATCHES_A_SECOND = 4
 EVENT = re.compile(rb"^id: ftevent-[A-Za-z0-9]+-([0-9]+)\r?$", re.M)
@@ -78,7 +79,7 @@ def follow(asked: argparse.Namespace, server: Server, ledger: Ledger, folder: Pa
     time.sleep(3.0)  # the streams open
     bell = Bell(f"unix://{server.home / 'redis.sock'}")
     appended = append(asked, ledger, bell, claims)
-    wait_for(lambda: clients.poll() is not None, 120, "the streams did not end", server.log)
+    wait_for(lambda: clients.poll() is not None, "the streams did not end", log=server.log)
     bell.close()
     return json.loads((folder / "heard.json").read_text()), appended
 

@@ -34,7 +34,8 @@ from core.data.process import bare_environment  # noqa: E402
 from core.data.rows import RowReader  # noqa: E402
 from core.data.spec import MixtureEntry, OrderLayout, Place, Places, ShardSpec, SourceSpec, StreamSpec  # noqa: E402
 from tests.remote import Bucket  # noqa: E402
-from tests.servers import free_port, wait_for  # noqa: E402
+from tests.servers import free_port  # noqa: E402
+from tests.waiting import wait_for  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent
 WORK = FOLDER / "work"
@@ -122,7 +123,7 @@ def _a_store(delay: float) -> Iterator[tuple[Bucket, str]]:
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: _answers(address), 60, "the S3 server did not start")
+        wait_for(lambda: _answers(address), "the S3 server did not start")
         yield Bucket(address), address
     finally:
         process.kill()

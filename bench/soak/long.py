@@ -28,7 +28,8 @@ from bench.soak.results import commit, machine  # noqa: E402
 from bench.soak.soak import Plan, program, settings  # noqa: E402
 from cli.client import Client  # noqa: E402
 from tests.journeys import jobs  # noqa: E402
-from tests.servers import Server, a_server, is_alive, wait_for  # noqa: E402
+from tests.servers import Server, a_server, is_alive  # noqa: E402
+from tests.waiting import wait_for  # noqa: E402
 
 PARTS = {"api": ("-m", "api"), "train worker": ("--queue", "train"), "upkeep": ("--queue", "upkeep")}
 SAMPLED_EVERY = 20
@@ -103,9 +104,9 @@ def restart(server: Server, part: str) -> None:
     """TERM, and wait until another has taken its place and the API answers."""
     old = find(server, part)
     old.terminate()
-    wait_for(lambda: not is_alive(old), 40, f"{part} did not end", server.log)
-    wait_for(lambda: server.processes(*PARTS[part]), 40, f"no {part} came after it", server.log)
-    wait_for(server._is_ready, 40, "the API did not come back", server.log)
+    wait_for(lambda: not is_alive(old), f"{part} did not end", log=server.log)
+    wait_for(lambda: server.processes(*PARTS[part]), f"no {part} came after it", log=server.log)
+    wait_for(server._is_ready, "the API did not come back", log=server.log)
     print(f"{part} restarted", flush=True)
 
 

@@ -26,7 +26,8 @@ from core.jobs.models import Job
 from core.jobs.states import FINISHED
 from core.storage.artifacts import Artifacts
 from tests.journeys import jobs
-from tests.servers import Server, a_server, tail, wait_for
+from tests.servers import Server, a_server
+from tests.waiting import tail, wait_for
 
 IN_HASTE = 0.2
 """Share of the kills that nobody waits out."""
@@ -133,7 +134,7 @@ class Running:
             submitting.join()
         if self._fault:
             raise self._fault
-        wait_for(lambda: self._finished() >= self._plan.jobs, END_SECONDS, "the jobs did not end", self._server.log)
+        wait_for(lambda: self._finished() >= self._plan.jobs, "the jobs did not end", log=self._server.log, seconds=END_SECONDS)
 
     def _kill_one(self) -> None:
         share = (len(self.kills) + 1) / self._plan.kills * self._plan.jobs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,7 @@ from core.projects.repository import get_project
 from core.projects.service import create_key
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
-
-START_SECONDS = 10.0
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def serving(ledger: Ledger, home: Path, *, quiet_seconds: float = 5.0, artifacts
     finally:
         stop.set()
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
 
 
 def _tenant(ledger: Ledger, name: str) -> tuple[Project, str]:
@@ -83,10 +81,7 @@ def _tenant(ledger: Ledger, name: str) -> tuple[Project, str]:
 
 
 def _url(server: Server) -> str:
-    deadline = time.monotonic() + START_SECONDS
-    while not server.started:
-        assert time.monotonic() < deadline, "the server did not start"
-        time.sleep(0.01)
+    wait_for(lambda: server.started, "the server did not start")
     return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 
 

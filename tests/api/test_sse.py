@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from core.db.session import Ledger
 from core.jobs import service as jobs
 from tests.api.serving import House, error_of, serving
 from tests.factories import NOW, a_job, a_running_job, report_steps, succeed
-
-LIVE_SECONDS = 2.5
-"""A stream hears of an event within its watch's second, and some."""
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 
 def path_of(job_id: str) -> str:
@@ -109,11 +106,9 @@ def test_events_arrive_live_and_the_cancel_ends_the_stream(house: House) -> None
     with house.client() as client, client.stream("GET", path_of(job_id), params={"stream": "true"}) as answer:
         lines = answer.iter_lines()
         seen = [next_event(lines) for _ in range(2)]
-        began = time.monotonic()
         with house.ledger.write() as session:
             jobs.cancel(session, house.project.id, job_id, now=NOW)
         last = next_event(lines)
-        assert time.monotonic() - began < LIVE_SECONDS
         assert [int(e["id"].rpartition("-")[2]) for e in (*seen, last)] == [1, 2, 3]
         assert last["data"]["code"] == "job.cancelled"
         assert [line for line in lines if line] == ["data: [DONE]"]
@@ -136,7 +131,7 @@ def test_many_readers_see_the_same_while_the_job_runs(house: House) -> None:
     with house.ledger.write() as session:
         succeed(session, claim)
     for reader in readers:
-        reader.join(10)
+        reader.join(PATIENCE_SECONDS)
     assert len(heard) == 8
     assert all(events == heard[0] for events in heard)
     assert [e["id"] for e in pages(house, claim.job.id)] == [event_id for event_id, _ in heard[0]]
@@ -167,7 +162,7 @@ def test_places_are_counted_and_given_back(sqlite_ledger: Ledger, tmp_path: Path
                 assert answer.status_code == 429
                 assert error_of(answer)["code"] == "rate_limit_exceeded"
                 assert int(answer.headers["retry-after"]) >= 1
-            wait_until(lambda: house.app.state.parts.places.taken == 0)
+            wait_for(lambda: house.app.state.parts.places.taken == 0)
 
 
 def open_stream(house: House, job_id: str):
@@ -175,11 +170,6 @@ def open_stream(house: House, job_id: str):
     return client.stream("GET", path_of(job_id), params={"stream": "true"})
 
 
-def wait_until(holds) -> None:
-    deadline = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_waiting_streams_hold_no_connection_to_the_ledger(sqlite_ledger: Ledger, tmp_path: Path) -> None:
@@ -190,7 +180,7 @@ def test_waiting_streams_hold_no_connection_to_the_ledger(sqlite_ledger: Ledger,
         streams = [client.stream("GET", path_of(job_id), params={"stream": "true"}) for client in clients]
         for stream in streams:
             next_event(stream.__enter__().iter_lines())
-        wait_until(lambda: house.ledger.engine.pool.checkedout() == 0)  # pyright: ignore[reportAttributeAccessIssue]
+        wait_for(lambda: house.ledger.engine.pool.checkedout() == 0)  # pyright: ignore[reportAttributeAccessIssue]
         for stream, client in zip(streams, clients, strict=True):
             stream.__exit__(None, None, None)
             client.close()

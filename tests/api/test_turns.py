@@ -16,7 +16,7 @@ from api.turns import IN_ALL, OF_PROJECT, Turns
 from core.db.session import Ledger
 from tests.api.serving import House, serving
 from tests.factories import a_base_model
-from tests.servers import wait_for
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 
 @pytest.fixture
@@ -80,13 +80,13 @@ def test_estimates_that_wait_for_data_keep_no_thread_from_others(house: House) -
     asking = [threading.Thread(target=ask) for _ in range(45)]
     for thread in asking:
         thread.start()
-    wait_for(lambda: house.rung.count("upkeep") >= OF_PROJECT, 20, "no estimate was begun")
+    wait_for(lambda: house.rung.count("upkeep") >= OF_PROJECT, "no estimate was begun")
     with house.client(house.strange_key) as client:
         assert client.get("/v1/usage").status_code == 200
     assert answered == []
     house.app.state.parts.stop.set()  # nobody is waited for any more
     for thread in asking:
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     assert len(answered) == 45
 
 

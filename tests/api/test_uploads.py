@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +13,7 @@ from core.db.session import Ledger
 from core.files.service import get_file
 from core.storage.artifacts import INCOMING, Artifacts
 from tests.api.serving import House, error_of, serving
+from tests.waiting import wait_for
 from tests.worker.away_ledger import AwayLedger
 
 BOUNDARY = "b0undary"
@@ -162,8 +161,8 @@ def test_a_client_that_goes_away_leaves_nothing(house: House) -> None:
             f"content-type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n").encode()
     with connect(house) as line:
         line.sendall(head + PURPOSE + part("file", b"x" * 600_000, filename="a"))
-        wait_until(lambda: left_behind(house) != [])
-    wait_until(lambda: left_behind(house) == [])
+        wait_for(lambda: left_behind(house) != [])
+    wait_for(lambda: left_behind(house) == [])
 
 
 def test_an_upload_without_a_key_touches_no_disk(house: House) -> None:
@@ -220,8 +219,3 @@ def connect(house: House) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=10)
 
 
-def wait_until(holds: Any) -> None:
-    deadline = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

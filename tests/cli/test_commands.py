@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import MILLER, run
-from tests.servers import Server, wait_for
+from tests.servers import Server
+from tests.waiting import wait_for
 
 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:
@@ -174,7 +175,7 @@ def test_a_job_is_paused_and_resumed(server: Server) -> None:
     job = succeeded(run(server, "submit", MILLER, "-m", "tiny", "--epochs", "50")).strip()
 
     paused = run(server, "jobs", "pause", job)
-    wait_for(lambda: json.loads(succeeded(run(server, "jobs", "show", job, "--json")))["status"] == "paused", 20, "not paused")
+    wait_for(lambda: json.loads(succeeded(run(server, "jobs", "show", job, "--json")))["status"] == "paused", "not paused")
     resumed = run(server, "jobs", "resume", job)
     again = run(server, "jobs", "resume", job)
     succeeded(run(server, "jobs", "cancel", job))
@@ -348,7 +349,7 @@ def test_quotas_that_cannot_be_set_are_refused_in_words(server: Server, argument
 def test_the_queue_the_workers_and_the_usage_are_shown(server: Server) -> None:
     first, second = (succeeded(run(server, "submit", MILLER, "-m", "tiny", "--epochs", "50", "--seed", seed)).strip()
                      for seed in ("11", "12"))
-    wait_for(lambda: json.loads(succeeded(run(server, "queue", "--json")))["data"][-1]["position"] == 1, 30, "not queued")
+    wait_for(lambda: json.loads(succeeded(run(server, "queue", "--json")))["data"][-1]["position"] == 1, "not queued")
     queue, workers = run(server, "queue"), succeeded(run(server, "workers"))
     usage = json.loads(succeeded(run(server, "usage", "--json")))
     for job in (second, first):

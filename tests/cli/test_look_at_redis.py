@@ -12,6 +12,7 @@ from cli.home import hold_home
 from cli.look_at_redis import look_at_redis, redis_finding
 from core.settings import Settings
 from core.signals import server
+from tests.waiting import PATIENCE_SECONDS
 
 GOOD = {"redis_version": "7.2.4", "valkey_version": "9.1.2", "role": "master", "maxmemory_policy": "noeviction"}
 
@@ -55,7 +56,7 @@ def a_redis(folder: Path) -> Iterator[str]:
         yield f"unix://{socket}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_SECONDS)
 
 
 def test_an_embedded_one_that_is_silent_while_a_server_runs_is_told_as_such(tmp_path: Path) -> None:

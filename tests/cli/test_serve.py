@@ -19,7 +19,8 @@ from core.db.migrate import migrate
 from core.db.session import Ledger
 from core.workers import service as workers
 from tests.cli.conftest import run
-from tests.servers import Server, a_server, wait_for
+from tests.servers import Server, a_server
+from tests.waiting import wait_for
 
 
 def test_a_second_server_on_one_home_is_told_who_holds_it(server: Server) -> None:
@@ -63,10 +64,9 @@ def test_a_server_stops_in_order_on_ctrl_c_and_leaves_nothing_behind(tmp_path: P
     with a_server(tmp_path) as server:
         assert server.process is not None
         children = psutil.Process(server.process.pid).children(recursive=True)
-        seconds = server.stop(signal.SIGINT)
+        server.stop(signal.SIGINT)
 
         assert server.process.returncode == 0
-        assert seconds < 30
         assert len(children) >= 4
         assert not [child for child in children if child.is_running()]
         assert not (server.home / "redis.sock").exists()
@@ -79,6 +79,6 @@ def test_a_server_that_is_killed_takes_all_its_processes_along_and_starts_again(
         server.process.kill()
         server.process.wait()
 
-        wait_for(lambda: not [child for child in children if child.is_running()], 5, "processes were left behind")
+        wait_for(lambda: not [child for child in children if child.is_running()], "processes were left behind")
         server.start()
         assert server.processes("worker", "train")

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import orjson
 
-from tests.servers import BASE, Server, wait_for
+from tests.servers import BASE, Server
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 JOBS = "/fine_tuning/jobs"
 FINISHED = ("succeeded", "failed", "cancelled")
@@ -68,21 +69,21 @@ def numbers(events: list[dict[str, Any]]) -> list[int]:
     return [int(event["id"].rpartition("-")[2]) for event in events]
 
 
-def wait_for_end(server: Server, client: httpx.Client, job_id: str, seconds: float = 60.0) -> dict[str, Any]:
+def wait_for_end(server: Server, client: httpx.Client, job_id: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
     """Wait until the job is finished, over an API that may be away for a moment."""
     def look() -> dict[str, Any] | None:
         job = patiently(lambda: get_job(client, job_id))
         return job if job is not None and job["status"] in FINISHED else None
 
-    return wait_for(look, seconds, f"job {job_id} did not end", server.log)
+    return wait_for(look, f"job {job_id} did not end", log=server.log, seconds=seconds)
 
 
-def wait_for_step(server: Server, client: httpx.Client, job_id: str, step: int, seconds: float = 40.0) -> None:
+def wait_for_step(server: Server, client: httpx.Client, job_id: str, step: int) -> None:
     def look() -> bool:
         job = patiently(lambda: get_job(client, job_id))
         return job is not None and ((job["progress"] or {}).get("step") or 0) >= step
 
-    wait_for(look, seconds, f"job {job_id} did not reach step {step}", server.log)
+    wait_for(look, f"job {job_id} did not reach step {step}", log=server.log)
 
 
 def patiently(call):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,8 @@ from bench.soak.twins import small_twin
 from core.db.session import Ledger
 from core.jobs.models import Job
 from core.storage.artifacts import Artifacts
-from tests.servers import ROOT, Server, a_server, wait_for
+from tests.servers import ROOT, Server, a_server
+from tests.waiting import wait_for
 
 TRAINER = "bench.soak.trainer"
 LEASE_SECONDS = 3.0
@@ -49,7 +51,7 @@ class Small:
             ledger.close()
 
     def child(self) -> psutil.Process:
-        return wait_for(lambda: self.server.processes(TRAINER), 20, "there is no child", self.server.log)[-1]
+        return wait_for(lambda: self.server.processes(TRAINER), "there is no child", log=self.server.log)[-1]
 
 
 @contextlib.contextmanager
@@ -80,11 +82,36 @@ def another_worker(server: Server) -> Iterator[None]:
 @contextlib.contextmanager
 def frozen(*processes: psutil.Process) -> Iterator[None]:
     """Stop processes while the body runs, as a host that hangs does."""
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
+    send(processes, signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGCONT)
+        send(processes, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def frozen_between_writes(small: Small, *processes: psutil.Process) -> Iterator[None]:
+    """The same with a ledger in SQLite, at a moment when none of them writes: it would hold up all others."""
+    file = small.server.home / "headrace.db"
+    while True:
+        with frozen(*processes):
+            if is_free(file):
+                yield
+                return
+
+
+def is_free(database: Path) -> bool:
+    """Tell whether a SQLite file can be written to, now or when a transaction of some other process is over."""
+    with contextlib.closing(sqlite3.connect(database, timeout=2)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.rollback()
+        return True
+
+
+def send(processes: Sequence[psutil.Process], number: int) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)

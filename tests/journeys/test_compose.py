@@ -20,7 +20,8 @@ import yaml
 
 from core.signals.server import find_binary
 from tests.journeys import jobs
-from tests.servers import ROOT, free_port, wait_for
+from tests.servers import ROOT, free_port
+from tests.waiting import wait_for
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -91,11 +92,11 @@ def test_the_commands_make_a_server_that_trains_on_postgresql_and_a_separate_red
                 parts.enter_context(a_part(name, SERVICES[name]["command"], environment, tmp_path))
             key = finish(["headrace", "keys", "create", "compose"], own).strip()
             finish(["headrace", "models", "add", "--builtin", "tiny"], own)
-            wait_for(lambda: is_ready(port), 60, "the API was not ready", tmp_path / "api.log")
+            wait_for(lambda: is_ready(port), "the API was not ready", log=tmp_path / "api.log")
             with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {key}"},
                               trust_env=False, timeout=20) as client:
                 job_id = jobs.submit(client, jobs.upload(client, jobs.chat_rows(8)), epochs=1, batch_size=4)
-                job = wait_for(lambda: finished(client, job_id), 120, "the job did not end", tmp_path / "train.log")
+                job = wait_for(lambda: finished(client, job_id), "the job did not end", log=tmp_path / "train.log")
 
     assert job is not None
     assert job["status"] == "succeeded", job["error"]
@@ -112,7 +113,7 @@ def a_redis(folder: Path) -> Iterator[str]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"redis://127.0.0.1:{port}/0"
     try:
-        wait_for(lambda: answers(url), 10, "Redis did not answer")
+        wait_for(lambda: answers(url), "Redis did not answer")
         yield url
     finally:
         process.terminate()

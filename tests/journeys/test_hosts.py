@@ -12,7 +12,8 @@ import psutil
 from tests import remote
 from tests.fleet import Fleet, a_fleet
 from tests.journeys import jobs
-from tests.servers import BASE, wait_for
+from tests.servers import BASE
+from tests.waiting import wait_for
 
 TRAIN = ("worker", "--queue", "train")
 
@@ -26,7 +27,7 @@ def test_a_job_goes_on_at_another_host_from_the_bucket_and_ends_as_an_undisturbe
             file_id = jobs.upload(client, jobs.chat_rows(48))
             job_id = jobs.submit(client, file_id, epochs=8, lora={"dropout": 0.1})
             lost = host_of_run(fleet, client, job_id)
-            wait_for(lambda: has_checkpoint(client, job_id), 60, "no checkpoint came into the bucket", fleet.log)
+            wait_for(lambda: has_checkpoint(client, job_id), "no checkpoint came into the bucket", log=fleet.log)
             assert remote.SECRET not in seen_by_child(workers[lost])
             workers[lost].kill()
             shutil.rmtree(fleet.home(lost), ignore_errors=True)
@@ -61,7 +62,7 @@ def started(client: httpx.Client, job_id: str) -> list[dict[str, Any]]:
 
 
 def host_of_run(fleet: Fleet, client: httpx.Client, job_id: str) -> str:
-    (event, *_) = wait_for(lambda: started(client, job_id), 60, "no worker took the job", fleet.log)
+    (event, *_) = wait_for(lambda: started(client, job_id), "no worker took the job", log=fleet.log)
     return event["message"].rpartition(" ")[2]
 
 
@@ -80,7 +81,7 @@ def has_checkpoint(client: httpx.Client, job_id: str) -> bool:
 
 
 def wait_for_end(fleet: Fleet, client: httpx.Client, job_id: str) -> dict[str, Any]:
-    wait_for(lambda: jobs.get_job(client, job_id)["status"] in jobs.FINISHED, 90, f"job {job_id} did not end", fleet.log)
+    wait_for(lambda: jobs.get_job(client, job_id)["status"] in jobs.FINISHED, f"job {job_id} did not end", log=fleet.log)
     return jobs.get_job(client, job_id)
 
 

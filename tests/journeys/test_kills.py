@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.journeys import jobs
-from tests.servers import Server, a_server, is_alive, wait_for
+from tests.servers import Server, a_server, is_alive
+from tests.waiting import wait_for
 
 ROWS, EPOCHS, BATCH = 48, 40, 4
 TOTAL = ROWS // BATCH * EPOCHS
@@ -54,7 +55,7 @@ def went_on_as_if_nothing_had_happened(undisturbed: tuple[Server, str, str],
         job_id = jobs.submit(client, file_id, epochs=EPOCHS, batch_size=BATCH, lora={"dropout": 0.1})
         harm(server, client, job_id)
         job = jobs.wait_for_end(server, client, job_id)
-        wait_for(lambda: jobs.patiently(lambda: client.get("/models")), 20, "the API did not come back", server.log)
+        wait_for(lambda: jobs.patiently(lambda: client.get("/models")), "the API did not come back", log=server.log)
         events = jobs.all_events(client, job_id)
         assert job["status"] == "succeeded", job["error"]
         assert jobs.steps(events) == list(range(1, TOTAL + 1))
@@ -66,9 +67,9 @@ def went_on_as_if_nothing_had_happened(undisturbed: tuple[Server, str, str],
 
 def kill(server: Server, *words: str) -> None:
     """Kill the process with SIGKILL, and see it dead."""
-    process = wait_for(lambda: server.processes(*words), 10, f"no process {words}", server.log)[-1]
+    process = wait_for(lambda: server.processes(*words), f"no process {words}", log=server.log)[-1]
     process.kill()
-    wait_for(lambda: not is_alive(process), 5, f"{words} did not die")
+    wait_for(lambda: not is_alive(process), f"{words} did not die")
 
 
 def test_a_stopped_server_goes_on_at_the_next_start_and_counts_no_failed_attempt(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_whole_server_that_is_killed_leaves_no_process_and_goes_on_at_the_next
         family = server.processes()
         server.process.kill()
         server.process.wait()
-        wait_for(lambda: not any(is_alive(process) for process in family), 10, "some of its processes live on", server.log)
+        wait_for(lambda: not any(is_alive(process) for process in family), "some of its processes live on", log=server.log)
         server.start()
         job = jobs.wait_for_end(server, client, job_id)
         events = jobs.all_events(client, job_id)

@@ -14,7 +14,8 @@ import pytest
 
 from tests.journeys import jobs
 from tests.remote import KEY, SECRET, TOKEN, Bucket, WebServer, a_bucket, a_web_server
-from tests.servers import Server, a_server, wait_for
+from tests.servers import Server, a_server
+from tests.waiting import wait_for
 
 ROWS = 48
 SHARDS = 3
@@ -58,7 +59,7 @@ def registered(server: Server, client: httpx.Client, name: str, place: str, path
         assert version["status"] != "failed", version["error"]
         return version if version["status"] == "ready" else None
 
-    version = wait_for(look, 60, f"data set {name} was not ready", server.log)
+    version = wait_for(look, f"data set {name} was not ready", log=server.log)
     assert (version["rows"], version["faulty_rows"]) == (ROWS, 0)
     return dataset_id
 
@@ -120,7 +121,7 @@ def test_rows_that_changed_in_their_place_fail_the_job_with_what_to_do(scene: Sc
 
 
 def kill(server: Server, *words: str) -> None:
-    process = wait_for(lambda: server.processes(*words), 10, f"no process {words}", server.log)[-1]
+    process = wait_for(lambda: server.processes(*words), f"no process {words}", log=server.log)[-1]
     process.kill()
 
 

@@ -10,7 +10,8 @@ import pytest
 from bench.soak.postgres import Postgres, open_postgres
 from tests.journeys import jobs
 from tests.journeys.small import LEASE_SECONDS, Small, a_small_server
-from tests.servers import is_alive, wait_for
+from tests.servers import is_alive
+from tests.waiting import wait_for
 
 STEP_SECONDS = 0.05
 
@@ -61,7 +62,7 @@ def test_a_machine_that_dies_whole_with_its_postgresql_goes_on_at_the_next_start
             process.kill()
         server.process.kill()
         server.process.wait()
-        wait_for(lambda: not any(is_alive(process) for process in family), 10, "some of its processes live on", server.log)
+        wait_for(lambda: not any(is_alive(process) for process in family), "some of its processes live on", log=server.log)
         postgres.start_again()
         server.start()
         job = jobs.wait_for_end(server, client, job_id)

@@ -7,6 +7,7 @@ from pathlib import Path
 from core.signals import server as redis_server
 from tests.journeys import jobs
 from tests.servers import a_server
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_a_job_on_postgresql_and_a_separate_redis_survives_the_loss_of_its_supervisor(tmp_path: Path,
@@ -26,7 +27,7 @@ def test_a_job_on_postgresql_and_a_separate_redis_survives_the_loss_of_its_super
             assert not (server.home / "headrace.db").exists()
     finally:
         redis.terminate()
-        redis.wait(10)
+        redis.wait(PATIENCE_SECONDS)
     assert job["status"] == "succeeded"
     assert jobs.steps(events) == list(range(1, 481))
     assert jobs.codes(events).count("run.started") == 2

@@ -9,7 +9,8 @@ import pytest
 
 from tests.journeys import jobs
 from tests.journeys.test_kills import kill
-from tests.servers import BASE, Server, wait_for
+from tests.servers import BASE, Server
+from tests.waiting import wait_for
 
 EPOCHS, BATCH = 30, 4
 
@@ -21,8 +22,8 @@ def datasets(server: Server) -> list[str]:
     with server.client() as client:
         for name, rows in zip(names, (jobs.chat_rows(40), b"".join(jobs.chat_rows(64).splitlines(True)[40:])), strict=True):
             made = client.post("/datasets", json={"name": name, "file_id": jobs.upload(client, rows)}).raise_for_status().json()
-            wait_for(lambda made=made: client.get(f"/datasets/{made['id']}").json()["version"]["status"] == "ready", 20,
-                     "a data set was not indexed", server.log)
+            wait_for(lambda made=made: client.get(f"/datasets/{made['id']}").json()["version"]["status"] == "ready",
+                     "a data set was not indexed", log=server.log)
     return names
 
 
@@ -44,7 +45,7 @@ def change(server: Server, client: httpx.Client, job_id: str, **update: Any) -> 
         told = client.get(f"{jobs.JOBS}/{job_id}/mixture").raise_for_status().json()
         return told["changes"][number - 1]["from_step"]
 
-    return wait_for(step, 20, "the change got no step", server.log)
+    return wait_for(step, "the change got no step", log=server.log)
 
 
 def rows_of(client: httpx.Client, job_id: str, step: int) -> list[tuple[str, int, bool]]:
@@ -61,7 +62,7 @@ def receipt(client: httpx.Client, job_id: str) -> dict[str, Any]:
 def test_a_steered_and_killed_job_is_the_one_whose_schedule_said_so(server: Server, datasets: list[str]) -> None:
     with server.client() as client:
         job_id = submit(client, datasets)
-        total = wait_for(lambda: jobs.get_job(client, job_id)["progress"]["total_steps"], 20, "no plan", server.log)
+        total = wait_for(lambda: jobs.get_job(client, job_id)["progress"]["total_steps"], "no plan", log=server.log)
         jobs.wait_for_step(server, client, job_id, total // 10)
         first = change(server, client, job_id, weights={"mill": 0.25})
         jobs.wait_for_step(server, client, job_id, first)

@@ -6,7 +6,8 @@ from openai import OpenAI
 
 from tests.journeys import jobs
 from tests.receivers import a_receiver
-from tests.servers import Server, wait_for
+from tests.servers import Server
+from tests.waiting import wait_for
 
 
 def test_the_end_of_a_job_reaches_an_endpoint_that_refused_it_at_first(server: Server) -> None:
@@ -16,12 +17,12 @@ def test_the_end_of_a_job_reaches_an_endpoint_that_refused_it_at_first(server: S
         endpoint = openai.webhooks.create(name="ours", url=receiver.url, event_types=["fine_tuning.job.cancelled"])
         job_id = jobs.submit(client, jobs.upload(client, jobs.chat_rows(24)))
         openai.fine_tuning.jobs.cancel(job_id)
-        wait_for(lambda: len(receiver.received) >= 2, 60, "the endpoint was not told again", server.log)
+        wait_for(lambda: len(receiver.received) >= 2, "the endpoint was not told again", log=server.log)
         first, second = receiver.received
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
         event = openai.webhooks.unwrap(second.body, second.headers, secret=endpoint.signing_secret)
         assert (event.type, event.data.id) == ("fine_tuning.job.cancelled", job_id)
-        told = wait_for(lambda: delivered(client, endpoint.id), 20, "the delivery was not noted", server.log)
+        told = wait_for(lambda: delivered(client, endpoint.id), "the delivery was not noted", log=server.log)
         assert (told["attempts"], told["last_status_code"]) == (2, 204)
         openai.webhooks.delete(endpoint.id)
 

@@ -20,6 +20,7 @@ from core.data.pipeline import plan_stream
 from core.data.spec import MixtureEntry, SourceSpec, StreamSpec
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from tests.tiny_model import tiny_base
+from tests.waiting import PATIENCE_SECONDS, seconds
 from worker.reports import Line, Ping, Saved, StepDone, read_report
 
 
@@ -79,9 +80,9 @@ class Supervised:
             env={**os.environ, "HEADRACE_REPORT_FD": str(theirs), "HEADRACE_PARENT_PID": str(os.getpid())})
         os.close(theirs)
 
-    def until(self, is_enough: Callable[[Line], bool] = lambda line: False, *, seconds: float = 90) -> Line | None:
+    def until(self, is_enough: Callable[[Line], bool] = lambda line: False) -> Line | None:
         """Listen until a report is enough, or None when the child has closed its end."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
             self.say(Ping())
             if not select.select([self._reports], [], [], 1.0)[0]:
@@ -107,7 +108,7 @@ class Supervised:
         """Wait for the child; its standard error is kept in `errors`."""
         assert self.process.stderr is not None
         self.errors = self.process.stderr.read().decode()
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def __enter__(self) -> Supervised:
         return self

@@ -9,14 +9,15 @@ import pytest
 
 from core.signals.queue import Queue
 from tests.core.signals.redises import CutLine, Redis, bell_redis
+from tests.waiting import PATIENCE_SECONDS
 from worker.app import WakeUps
 
 __all__ = ["bell_redis"]
 
 
-def heard_within(queue: Queue, heard: threading.Event, seconds: float) -> None:
+def wait_until_heard(queue: Queue, heard: threading.Event) -> None:
     """Ring until it is heard."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + PATIENCE_SECONDS
     while True:
         queue.ring("train")
         if heard.wait(0.5):
@@ -29,9 +30,9 @@ def heard_within(queue: Queue, heard: threading.Event, seconds: float) -> None:
 def test_wake_ups_are_heard_also_after_redis_was_killed(bell_redis: Redis, harm: Callable[[Redis], None]) -> None:
     heard, queue = threading.Event(), Queue(bell_redis.url)
     with WakeUps(bell_redis.url, "train", heard=heard, node="test") as waking:
-        heard_within(queue, heard, 15)
+        wait_until_heard(queue, heard)
         harm(bell_redis)
-        heard_within(queue, heard, 30)
+        wait_until_heard(queue, heard)
     waking.wait_ended(10)
     queue.close()
 
@@ -40,10 +41,10 @@ def test_wake_ups_are_heard_also_after_redis_was_lost_before_one_was_acknowledge
     heard, queue = threading.Event(), Queue(bell_redis.url)
     with CutLine(tmp_path, bell_redis, b"ZREM") as line, WakeUps(line.url, "train", heard=heard, node="test") as waking:
         queue.ring("train")
-        assert line.was_cut.wait(15)
+        assert line.was_cut.wait(PATIENCE_SECONDS)
         heard.wait(1)
         heard.clear()
-        heard_within(queue, heard, 15)
+        wait_until_heard(queue, heard)
         line.shutdown()
     waking.wait_ended(10)
     queue.close()
@@ -55,6 +56,6 @@ def test_a_worker_that_starts_before_redis_hears_it_later(bell_redis: Redis) -> 
     with WakeUps(bell_redis.url, "train", heard=heard, node="test") as waking:
         time.sleep(0.5)
         bell_redis.start()
-        heard_within(queue, heard, 30)
+        wait_until_heard(queue, heard)
     waking.wait_ended(10)
     queue.close()

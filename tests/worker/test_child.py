@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
 from worker.child import Child
 from worker.reports import Alive, Failed, Ping, Stop, read_report
 
@@ -39,7 +40,7 @@ def say(process: subprocess.Popen[bytes], line: bytes) -> None:
 
 def ending(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     assert process.stderr is not None
-    status = process.wait(30)
+    status = process.wait(PATIENCE_SECONDS)
     with process:
         return status, process.stderr.read().decode()
 
@@ -92,7 +93,7 @@ except BlockingIOError: os.set_blocking(2, True)
 def test_silence_ends_a_process_whose_errors_nobody_reads_on() -> None:
     with listening(silence_seconds=0.3, more=FILL_ERRORS) as process:
         try:
-            assert process.wait(10) == 1
+            assert process.wait(PATIENCE_SECONDS) == 1
         finally:
             process.kill()
 
@@ -104,7 +105,7 @@ def test_a_supervisor_that_is_gone_with_all_its_pipes_ends_the_process() -> None
         process.stderr.close()
         process.stdin.close()
         try:
-            assert process.wait(10) == 1
+            assert process.wait(PATIENCE_SECONDS) == 1
         finally:
             process.kill()
 

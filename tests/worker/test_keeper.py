@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from core.db.patience import Patience
 from core.db.session import Ledger
@@ -11,6 +10,7 @@ from core.jobs.claims import Claim
 from core.jobs.models import Run
 from tests import factories
 from tests.core.db.silence import silent_way
+from tests.waiting import wait_for
 from worker.keeper import LeaseKeeper
 
 
@@ -23,15 +23,6 @@ def a_keeper(ledger: Ledger, claim: Claim) -> LeaseKeeper:
     return LeaseKeeper(ledger, job_id=claim.job.id, run_id=claim.run.id, fence=claim.run.fence, lease_seconds=1.0)
 
 
-def soon(is_so: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 10
-    while not is_so():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def renewals(ledger: Ledger, claim: Claim) -> int:
     with ledger.read() as session:
         return session.get_one(Run, claim.run.id).renewals
@@ -40,7 +31,7 @@ def renewals(ledger: Ledger, claim: Claim) -> int:
 def test_a_lease_is_renewed_while_it_is_kept(ledger: Ledger) -> None:
     claim = a_run(ledger)
     with a_keeper(ledger, claim) as keeper:
-        assert soon(lambda: renewals(ledger, claim) >= 2)
+        wait_for(lambda: renewals(ledger, claim) >= 2)
     assert not keeper.is_lost
     kept = renewals(ledger, claim)
     time.sleep(0.8)
@@ -53,7 +44,7 @@ def test_a_cancel_is_seen(sqlite_ledger: Ledger) -> None:
         assert keeper.wanted is None
         with sqlite_ledger.write() as session:
             jobs.cancel(session, claim.job.project_id, claim.job.id, now=factories.NOW)
-        assert soon(lambda: keeper.wanted == "cancel")
+        wait_for(lambda: keeper.wanted == "cancel")
 
 
 def test_a_run_that_another_ended_is_lost(ledger: Ledger) -> None:
@@ -61,7 +52,7 @@ def test_a_run_that_another_ended_is_lost(ledger: Ledger) -> None:
     with a_keeper(ledger, claim) as keeper:
         with ledger.write() as session:
             claims.end_worker(session, claim.run.worker_id)
-        assert soon(lambda: keeper.is_lost)
+        wait_for(lambda: keeper.is_lost)
 
 
 def test_a_ledger_that_is_away_loses_no_run(sqlite_ledger: Ledger, tmp_path) -> None:
@@ -77,10 +68,10 @@ def test_a_lease_is_renewed_by_another_connection_when_the_first_falls_silent(po
     with silent_way(postgres_url) as way:
         ledger = Ledger(way.url, pool_size=2, patience=Patience(answer_seconds=1.5))
         with a_keeper(ledger, claim) as keeper:
-            assert soon(lambda: renewals(beside, claim) >= 1)
+            wait_for(lambda: renewals(beside, claim) >= 1)
             way.silence()
             kept = renewals(beside, claim)
-            assert soon(lambda: renewals(beside, claim) >= kept + 2)
+            wait_for(lambda: renewals(beside, claim) >= kept + 2)
             assert not keeper.is_lost
         ledger.close()
     beside.close()

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from core.db.session import Ledger
 from core.workers import service as workers
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,13 +50,10 @@ def test_a_worker_lives_without_redis_and_ends_in_order_at_a_signal(home: Path, 
             return [worker.queue for worker in workers.alive(session)]
 
     with a_worker(queue, home) as worker:
-        until = time.monotonic() + 30
-        while alive() != [queue]:
-            assert time.monotonic() < until
-            assert worker.poll() is None, worker.communicate()
-            time.sleep(0.05)
+        wait_for(lambda: alive() == [queue] or worker.poll() is not None)
+        assert worker.poll() is None, worker.communicate()
         worker.send_signal(number)
-        assert worker.wait(10) == 0
+        assert worker.wait(PATIENCE_SECONDS) == 0
     assert alive() == []
     ledger.close()
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import timedelta
 
 from core.clock import system_clock
 from core.db.session import Ledger
 from core.workers import service as workers
 from core.workers.models import Worker
+from tests.waiting import PATIENCE_SECONDS, wait_for
 from worker.presence import Identity, Presence
 
 
@@ -29,10 +29,7 @@ def test_a_worker_shows_again_and_again_that_it_lives(sqlite_ledger: Ledger) -> 
     who = Identity.fresh("train")
     with Presence(sqlite_ledger, who, lease_seconds=0.3, stop=threading.Event()):
         first = row(sqlite_ledger, who).seen_at
-        until = time.monotonic() + 5
-        while row(sqlite_ledger, who).seen_at == first:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_for(lambda: row(sqlite_ledger, who).seen_at != first)
 
 
 def test_a_worker_whose_row_is_gone_ends_itself(sqlite_ledger: Ledger) -> None:
@@ -40,7 +37,7 @@ def test_a_worker_whose_row_is_gone_ends_itself(sqlite_ledger: Ledger) -> None:
     with Presence(sqlite_ledger, Identity.fresh("train"), lease_seconds=0.3, stop=stop):
         with sqlite_ledger.write() as session:
             workers.forget_stopped(session, before=system_clock() + timedelta(days=1))
-        assert stop.wait(5)
+        assert stop.wait(PATIENCE_SECONDS)
 
 
 def test_a_worker_says_why_it_takes_no_job_until_it_takes_them_again(ledger: Ledger) -> None:

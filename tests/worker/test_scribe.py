@@ -17,6 +17,7 @@ from core.jobs.models import Job, Run
 from core.storage import manifest
 from core.storage.artifacts import Artifacts
 from tests import factories
+from tests.waiting import wait_for
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.fake_steps import a_step
 from worker.reports import (
@@ -78,10 +79,7 @@ def test_a_step_is_written_soon_though_nothing_follows_it(sqlite_ledger: Ledger,
     claim = a_run(sqlite_ledger)
     scribe = a_scribe(sqlite_ledger, tmp_path, claim)
     scribe.note(a_step(1))
-    deadline = time.monotonic() + 5
-    while "step 1" not in told(sqlite_ledger, claim) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert "step 1" in told(sqlite_ledger, claim)
+    wait_for(lambda: "step 1" in told(sqlite_ledger, claim))
     scribe.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -70,10 +69,8 @@ def test_a_rank_whose_first_is_gone_only_misses_it(two: Two, tmp_path: Path) -> 
 
 def test_a_rank_that_waits_hears_a_stop(two: Two, tmp_path: Path) -> None:
     threading.Timer(0.1, lambda: setattr(two, "is_stopping", True)).start()
-    started = time.monotonic()
     with pytest.raises(RunInterrupted, match="a stop came"):
         two.second.open(stream_spec(tmp_path), NONE, NOTHING)
-    assert time.monotonic() - started < 1
 
 
 def test_ranks_without_hands_read_for_themselves(tmp_path: Path) -> None:

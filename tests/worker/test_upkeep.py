@@ -17,6 +17,7 @@ from core.errors import LeaseLost, RunInterrupted
 from core.settings import Settings
 from core.storage.artifacts import Artifacts
 from tests import factories
+from tests.waiting import PATIENCE_SECONDS, wait_for
 from tests.worker.away_ledger import AwayLedger
 from worker.upkeep import Desk, Slots, Work, held
 
@@ -127,17 +128,14 @@ def test_work_whose_chore_was_lost_is_told_to_stop(sqlite_ledger: Ledger, tmp_pa
     with sqlite_ledger.write() as session:
         chores.finish(session, chore, factories.NOW)
     with held(desk, chore, threading.Event()) as must_stop:
-        assert must_stop.wait(3.0)
+        assert must_stop.wait(PATIENCE_SECONDS)
 
 
 def test_slots_work_when_nobody_rings(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     with a_slot(a_desk(sqlite_ledger, tmp_path), finish):
         time.sleep(0.1)
         add(sqlite_ledger)
-        until = time.monotonic() + 10
-        while the_chore(sqlite_ledger).state != "done":
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_for(lambda: the_chore(sqlite_ledger).state == "done")
 
 
 def test_orderly_stops_in_the_middle_of_a_chore_count_as_no_attempt(ledger: Ledger, tmp_path: Path) -> None:
@@ -152,7 +150,7 @@ def test_orderly_stops_in_the_middle_of_a_chore_count_as_no_attempt(ledger: Ledg
     for _ in range(4):
         began.clear()
         with a_slot(a_desk(ledger, tmp_path), work_until_stopped):
-            assert began.wait(10)
+            assert began.wait(PATIENCE_SECONDS)
         assert (the_chore(ledger).state, the_chore(ledger).attempts) == ("waiting", 0)
 
 
@@ -183,7 +181,7 @@ def test_long_chores_leave_a_slot_for_short_ones(ledger: Ledger, tmp_path: Path)
 
     def last_long(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
         began.release()
-        may_end.wait(20)
+        may_end.wait(PATIENCE_SECONDS)
         finish(desk, chore, must_stop)
 
     def be_short(desk: Desk, chore: Chore, must_stop: threading.Event) -> None:
@@ -192,7 +190,7 @@ def test_long_chores_leave_a_slot_for_short_ones(ledger: Ledger, tmp_path: Path)
 
     kinds = {"long": Work(last_long, lambda *told: None, is_long=True), KIND: Work(be_short, lambda *told: None)}
     with Slots(a_desk(ledger, tmp_path), kinds, holder="me", count=2, heard=threading.Event()):
-        assert began.acquire(timeout=10)
-        assert is_done.wait(10), "the short chore waits behind no long one"
+        assert began.acquire(timeout=PATIENCE_SECONDS)
+        assert is_done.wait(PATIENCE_SECONDS), "the short chore waits behind no long one"
         assert not began.acquire(blocking=False)
         may_end.set()

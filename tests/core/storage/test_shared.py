@@ -21,6 +21,7 @@ from core.storage.manifest import FolderDamaged
 from core.storage.shared import IDLE_SECONDS, SharedArtifacts
 from tests import remote
 from tests.servers import free_port
+from tests.waiting import wait_for
 
 KEY = "jobs/j/runs/000001-r/checkpoints/step-1"
 
@@ -33,13 +34,6 @@ def store() -> Iterator[remote.Bucket]:
 
 def a_host(store: remote.Bucket, folder: Path, prefix: str, **told: Any) -> SharedArtifacts:
     return SharedArtifacts(folder, Bucket(store.place(prefix=prefix)), **{"copies_bytes": 1 << 20, **told})
-
-
-def wait_for(look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def a_checkpoint(host: Artifacts, key: str = KEY, content: bytes = b"weights") -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from core.webhooks.sending import Unsent, send
 from tests.receivers import a_receiver
+from tests.waiting import PATIENCE_SECONDS
 
 HEADERS = {"content-type": "application/json", "webhook-id": "evt_1"}
 
@@ -33,7 +34,7 @@ def a_listener(answer: Callable[[socket.socket], None]) -> Iterator[tuple[int, l
         thread.start()
         yield listening.getsockname()[1], contacts
         listening.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(PATIENCE_SECONDS)
 
 
 def drip(connection: socket.socket) -> None:

@@ -11,6 +11,7 @@ from core.webhooks import service
 from core.webhooks.repository import count_endpoints
 from tests.core.webhooks.test_outbox import an_endpoint
 from tests.factories import a_project
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_of_many_creations_at_once_none_passes_the_limit(ledger: Ledger) -> None:
@@ -24,7 +25,7 @@ def test_of_many_creations_at_once_none_passes_the_limit(ledger: Ledger) -> None
     def create(_: int) -> None:
         with ledger.read() as session:
             count_endpoints(session, project.id)
-            all_connected.wait(30)
+            all_connected.wait(PATIENCE_SECONDS)
         with ledger.write() as session:
             an_endpoint(session, project)
 

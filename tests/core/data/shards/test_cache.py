@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from core.data.shards.cache import BlockCache, key_of
+from tests.waiting import PATIENCE_SECONDS
 
 KEY = key_of("somewhere", "a.jsonl", 10, "tag")
 
@@ -94,7 +95,7 @@ def test_many_threads_and_processes_share_one_folder(tmp_path: Path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert [process.wait(30) for process in others] == [0, 0]
+    assert [process.wait(PATIENCE_SECONDS) for process in others] == [0, 0]
     assert sum(path.stat().st_size for path in blocks_in(tmp_path)) <= 400_000
 
 
