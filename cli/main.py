@@ -12,25 +12,42 @@ from typing import Annotated
 
 import typer
 
-from cli import datasets, files, jobs, keys, models, projects, queue, serve, webhooks
-from cli.demo import demo
-from cli.doctor import doctor
 from cli.errors import REFUSED, ServerAway
-from cli.estimate import estimate
+from cli.lazy import Command, group_of
 from cli.output import err
-from cli.submit import submit
-from cli.watch import watch
 from core.errors import HeadraceError
 
+SERVER = "On the server's machine"
+CLIENT = "Over HTTP (HEADRACE_API_URL, HEADRACE_API_KEY)"
+COMMANDS = {
+    "demo": Command("cli.demo", "demo", SERVER),
+    "serve": Command("cli.serve", "serve", SERVER),
+    "api": Command("cli.serve", "api", SERVER),
+    "worker": Command("cli.serve", "worker", SERVER),
+    "migrate": Command("cli.serve", "migrate_command", SERVER),
+    "doctor": Command("cli.doctor", "doctor", SERVER),
+    "keys": Command("cli.keys", "app", SERVER),
+    "projects": Command("cli.projects", "app", SERVER),
+    "models": Command("cli.models", "app", SERVER),
+    "submit": Command("cli.submit", "submit", CLIENT),
+    "estimate": Command("cli.estimate", "estimate", CLIENT),
+    "watch": Command("cli.watch", "watch", CLIENT),
+    "jobs": Command("cli.jobs", "app", CLIENT),
+    "logs": Command("cli.jobs", "logs", CLIENT),
+    "queue": Command("cli.queue", "queue", CLIENT),
+    "workers": Command("cli.queue", "workers", CLIENT),
+    "usage": Command("cli.queue", "usage", CLIENT),
+    "datasets": Command("cli.datasets", "app", CLIENT),
+    "files": Command("cli.files", "app", CLIENT),
+    "webhooks": Command("cli.webhooks", "app", CLIENT),
+}
+
 app = typer.Typer(
-    name="headrace", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    name="headrace", cls=group_of(COMMANDS), no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Headrace: a self-hosted fine-tuning server, and its client.\n\n"
          "Start a server with [bold]headrace serve[/bold], or see the whole of it with [bold]headrace demo[/bold].",
 )
-
-SERVER = "On the server's machine"
-CLIENT = "Over HTTP (HEADRACE_API_URL, HEADRACE_API_KEY)"
 
 
 def _version(is_asked: bool) -> None:
@@ -45,28 +62,6 @@ def root(
                                                    help="Show the version.")] = False,
 ) -> None:
     pass
-
-
-app.command("demo", rich_help_panel=SERVER)(demo)
-app.command("serve", rich_help_panel=SERVER)(serve.serve)
-app.command("api", rich_help_panel=SERVER)(serve.api)
-app.command("worker", rich_help_panel=SERVER)(serve.worker)
-app.command("migrate", rich_help_panel=SERVER)(serve.migrate_command)
-app.command("doctor", rich_help_panel=SERVER)(doctor)
-app.add_typer(keys.app, name="keys", rich_help_panel=SERVER)
-app.add_typer(projects.app, name="projects", rich_help_panel=SERVER)
-app.add_typer(models.app, name="models", rich_help_panel=SERVER)
-app.command("submit", rich_help_panel=CLIENT)(submit)
-app.command("estimate", rich_help_panel=CLIENT)(estimate)
-app.command("watch", rich_help_panel=CLIENT)(watch)
-app.add_typer(jobs.app, name="jobs", rich_help_panel=CLIENT)
-app.command("logs", rich_help_panel=CLIENT)(jobs.logs)
-app.command("queue", rich_help_panel=CLIENT)(queue.queue)
-app.command("workers", rich_help_panel=CLIENT)(queue.workers)
-app.command("usage", rich_help_panel=CLIENT)(queue.usage)
-app.add_typer(datasets.app, name="datasets", rich_help_panel=CLIENT)
-app.add_typer(files.app, name="files", rich_help_panel=CLIENT)
-app.add_typer(webhooks.app, name="webhooks", rich_help_panel=CLIENT)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from core.data.pipeline import plan_stream
 from core.data.spec import MixtureEntry, SourceSpec, StreamSpec
 from core.specs.run import LoraSpec, OptimizerSpec, RunSpec
 from tests.tiny_model import tiny_base
-from tests.waiting import PATIENCE_SECONDS, seconds
+from tests.waiting import PATIENCE_SECONDS
 from worker.reports import Line, Ping, Saved, StepDone, read_report
 
 
@@ -96,7 +96,7 @@ class Supervised:
             enough = next(filter(is_enough, told), None)
             if enough:
                 return enough
-        raise TimeoutError(f"nothing of the kind within {seconds} seconds; heard {self.heard[-3:]}")
+        raise TimeoutError(f"nothing of the kind within {PATIENCE_SECONDS} seconds; heard {self.heard[-3:]}")
 
     def say(self, command: Line) -> None:
         assert self.process.stdin is not None
