@@ -40,9 +40,8 @@ from core.files.models import StoredFile
 from core.files.repository import get_file, lock_file
 from core.ids import new_id
 from core.jobs.repository import unfinished_jobs_on
+from core.names import check_name
 from core.projects.repository import lock_project
-
-MAX_NAME = 128
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Rows:
 def register(session: Session, project_id: str, *, name: str, rows: Rows, now: datetime, is_appended: bool = False
              ) -> tuple[Dataset, DatasetVersion]:
     """Make a version, under a new or a known name; an upkeep worker indexes it."""
-    _check_name(name)
+    check_name("data set", name, param="name")
     read_columns(rows.columns)
     lock_project(session, project_id)
     dataset = find_dataset_named(session, project_id, name)
@@ -287,12 +286,6 @@ def _first_like(session: Session, version: DatasetVersion) -> int | None:
              if other.status == "ready" and other.number < version.number and other.digest == version.digest
              and (other.asked_shape, other.columns) == (version.asked_shape, version.columns)]
     return min(alike, default=None)
-
-
-def _check_name(name: str) -> None:
-    if not 0 < len(name.strip()) <= MAX_NAME or not name.isprintable():
-        raise InvalidValue(f"data set name {shown(name)} is not usable; a name is 1 to {MAX_NAME} printable characters",
-                           param="name")
 
 
 __all__ = [

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from core.db.upsert import upsert
 from core.errors import Conflict, InvalidValue, NotAuthenticated, NotFound, shown
 from core.ids import new_id
+from core.names import check_name
 from core.projects.models import ApiKey, Project
 from core.projects.repository import find_key_by_digest, find_project, get_project, keys_named
 
@@ -24,7 +25,6 @@ PREFIX = "hr-"
 SHOWN_PREFIX = 8
 """Characters of a secret that lists show."""
 LAST_USED_EVERY = timedelta(minutes=1)
-MAX_NAME = 128
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0
 HIGHEST_PRIORITY = 100
 
@@ -42,7 +42,7 @@ class Caller:
 
 def find_or_create_project(session: Session, name: str, *, now: datetime) -> Project:
     """Give the project of that name; two callers at once get the same one."""
-    _check_name("project", name)
+    check_name("project", name)
     values = {"id": new_id("project"), "name": name, "organization_id": new_id("organization"), "created_at": now}
     session.execute(upsert(session, Project).values(**values).on_conflict_do_nothing(index_elements=["name"]))
     project = find_project(session, name)
@@ -82,7 +82,7 @@ def check_priority(session: Session, project_id: str, priority: int) -> None:
 
 def create_key(session: Session, *, name: str, project: str | None, is_admin: bool, now: datetime) -> tuple[ApiKey, str]:
     """Make a key and give its secret, which nobody can read again. `project` is a name; it is made if it is not there."""
-    _check_name("key", name)
+    check_name("key", name)
     if project is None and not is_admin:
         raise InvalidValue(f"key {shown(name)} names no project; give it one, or make it an admin key")
     owner = find_or_create_project(session, project, now=now) if project is not None else None
@@ -135,11 +135,6 @@ def revoke_key(session: Session, key_id_or_name: str, *, now: datetime) -> ApiKe
 
 def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _check_name(thing: str, name: str) -> None:
-    if not 0 < len(name.strip()) <= MAX_NAME or not name.isprintable():
-        raise InvalidValue(f"{thing} name {shown(name)} is not usable; a name is 1 to {MAX_NAME} printable characters")
 
 
 __all__ = [

@@ -87,6 +87,9 @@ def check_submit(session: Session, project_id: str, key_id: str | None, *, rules
     period = period_at(now, rules.period)
     for subject in subjects_of(session, project_id, key_id):
         limits = limits_of(session, subject, rules)
+        for name in ("queued_jobs", "device_seconds"):
+            if getattr(limits, name) == 0:
+                raise _refused(f"{subject.words} may submit no job: its quota of {name} is 0; ask the operator for one", None)
         if (many := _reached(session, subject, "queued_jobs", limits, rules=rules, now=now)) is not None:
             jobs = number_of(many, "job that waits", "jobs that wait")
             raise _refused(f"{subject.words} has {jobs}, and {limits.queued_jobs:,} is the most it may have; "

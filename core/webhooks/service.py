@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import LimitReached
 from core.ids import new_id
+from core.names import check_name
 from core.projects.repository import lock_project
 from core.webhooks.addresses import check_url
 from core.webhooks.models import WebhookEndpoint
@@ -22,7 +23,8 @@ OLD_SECRET_LIFE = timedelta(hours=24)
 
 def create_endpoint(session: Session, project_id: str, *, name: str, url: str, event_types: Sequence[str],
                     is_private_allowed: bool, now: datetime) -> WebhookEndpoint:
-    """Add an endpoint with a new secret; raise InvalidValue for an address that nothing may be sent to."""
+    """Add an endpoint with a new secret; raise InvalidValue for a name that is none or an address nothing may be sent to."""
+    check_name("webhook endpoint", name, param="name")
     check_url(url, is_private_allowed=is_private_allowed)
     lock_project(session, project_id)
     if count_endpoints(session, project_id) >= MOST_ENDPOINTS:
@@ -39,6 +41,8 @@ def update_endpoint(session: Session, project_id: str, endpoint_id: str, *, name
                     event_types: Sequence[str] | None, is_private_allowed: bool, now: datetime) -> WebhookEndpoint:
     """Change what is named; what waits for the endpoint goes to its new address."""
     endpoint = get_endpoint(session, project_id, endpoint_id)
+    if name is not None:
+        check_name("webhook endpoint", name, param="name")
     if url is not None:
         check_url(url, is_private_allowed=is_private_allowed)
     before = (endpoint.name, endpoint.url, endpoint.event_types)

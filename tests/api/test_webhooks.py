@@ -48,7 +48,7 @@ def test_an_endpoint_is_created_changed_listed_and_deleted(house: House) -> None
 
 @pytest.mark.parametrize(("field", "value"), [
     ("url", "http://hooks.example.com/"), ("url", "https://127.0.0.1/"), ("url", "https://[::1]/"), ("url", "ftp://a.example/"),
-    ("url", "https://user:word@a.example/"), ("url", "https://localhost/"), ("name", ""), ("event_types", []),
+    ("url", "https://user:word@a.example/"), ("url", "https://localhost/"), ("name", ""), ("name", "\n"), ("event_types", []),
     ("event_types", ["batch.completed"])])
 def test_what_cannot_be_taken_is_refused_by_its_name(house: House, field: str, value: object) -> None:
     with pytest.raises(openai.BadRequestError) as caught:

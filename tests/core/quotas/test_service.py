@@ -66,6 +66,16 @@ def test_a_full_queue_of_a_key_is_no_limit_for_another(ledger: Ledger):
     assert "key 'laptop' has 1 job that waits, and 1 is the most it may have" in error.message
 
 
+@pytest.mark.parametrize("name", ["queued_jobs", "device_seconds"])
+def test_a_quota_of_nothing_is_not_said_to_pass(ledger: Ledger, name: str):
+    with ledger.write() as session:
+        key = a_key(session)
+        set_limits(session, key, {name: 0})
+        error = refusal(lambda: a_job(session, key_id=key))
+    assert error.retry_after_seconds is None
+    assert f"key 'laptop' may submit no job: its quota of {name} is 0; ask the operator" in error.message
+
+
 def test_jobs_that_run_do_not_count_as_waiting_and_paused_ones_do(ledger: Ledger):
     rules = Rules(Limits(queued_jobs=1))
     with ledger.write() as session:
