@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from core.clock import system_clock
 from core.db.session import Ledger
 from core.projects.service import create_key
+from core.projects.usage import note_use
 from core.quotas.service import set_limits
 from core.workers import service as workers
 from tests.api.serving import House, error_of, serving
@@ -65,7 +67,9 @@ def test_spent_device_seconds_are_a_429_until_midnight_that_no_client_repeats(le
         with ledger.write() as session:
             file = a_file(session, house.project)
             a_base_model(session)
-            set_limits(session, house.project.id, {"device_seconds": 0})
+            set_limits(session, house.project.id, {"device_seconds": 1})
+            now = system_clock()
+            note_use(session, house.project.id, devices=1, since=now, until=now + timedelta(seconds=9))
         with house.client() as client:
             answer = client.post("/v1/fine_tuning/jobs", json={"model": "tiny", "training_file": file.id})
     assert (answer.status_code, error_of(answer)["code"]) == (429, "insufficient_quota")

@@ -278,7 +278,7 @@ def test_keys_are_made_listed_without_their_secret_and_revoked(server: Server) -
 
     assert secret not in listed
     assert secret[:8] in listed
-    assert run(server, "jobs", "list", HEADRACE_API_KEY=secret).returncode == 2
+    wait_for(lambda: run(server, "jobs", "list", HEADRACE_API_KEY=secret).returncode == 2, "the key is still taken")
 
 
 def test_shares_of_a_project_are_set_and_listed(server: Server) -> None:
