@@ -238,8 +238,7 @@ def main() -> int:
             migrate(url)
             stage = Stage(url, folder, seed=asked.seed)
             at_random = asked.kills // 3
-            points = list(itertools.islice(itertools.cycle(range(1, stage.points + 1)), asked.kills - at_random))
-            found = stage.kill_at(points, at_random=at_random)
+            found = stage.kill_at(spread(asked.kills - at_random, stage.points), at_random=at_random)
         print(json.dumps({"database": database, "points": found.points, "kills": found.kills, "newest": found.by_newest,
                           "faults": found.words}), flush=True)
         case = f"fault: SIGKILL around saving, {database}, {found.points} points, seed {asked.seed}"
@@ -251,6 +250,11 @@ def main() -> int:
         told |= {"commit": commit(), "machine": machine(), "command": f"python bench/soak/saving.py --kills {asked.kills}"}
         results.write_text(json.dumps(told, indent=1) + "\n")
     return 0
+
+
+def spread(kills: int, points: int) -> list[int]:
+    """So many of the points, evenly from the first to the last; each of them at least once where there are enough kills."""
+    return [1 + number * points // kills for number in range(kills)]
 
 
 def parse() -> argparse.Namespace:
