@@ -120,14 +120,14 @@ def test_heads_that_do_not_come_end_their_connection(sqlite_ledger: Ledger, tmp_
             assert read_answer(line)[0] == 200
 
 
-def test_a_revoked_key_is_refused_soon(house: House) -> None:
+def test_a_revoked_key_is_refused_within_two_seconds(house: House) -> None:
     with house.ledger.write() as session:
         key, secret = create_key(session, name="short-lived", project="acme", is_admin=False, now=system_clock())
     with house.client(secret) as client:
         assert client.get("/v1/files").status_code == 200
         with house.ledger.write() as session:
             revoke_key(session, key.id, now=system_clock())
-        wait_for(lambda: client.get("/v1/files").status_code == 401)
+        wait_for(lambda: client.get("/v1/files").status_code == 401, seconds=2.0)
 
 
 def test_upgrades_are_not_taken(house: House) -> None:

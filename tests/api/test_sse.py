@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from core.jobs import service as jobs
 from tests.api.serving import House, error_of, serving
 from tests.factories import NOW, a_job, a_running_job, report_steps, succeed
 from tests.waiting import PATIENCE_SECONDS, wait_for
+
+LIVE_SECONDS = 2.5
+"""A stream hears of an event within its watch's second, and some."""
 
 
 def path_of(job_id: str) -> str:
@@ -106,9 +110,11 @@ def test_events_arrive_live_and_the_cancel_ends_the_stream(house: House) -> None
     with house.client() as client, client.stream("GET", path_of(job_id), params={"stream": "true"}) as answer:
         lines = answer.iter_lines()
         seen = [next_event(lines) for _ in range(2)]
+        began = time.monotonic()
         with house.ledger.write() as session:
             jobs.cancel(session, house.project.id, job_id, now=NOW)
         last = next_event(lines)
+        assert time.monotonic() - began < LIVE_SECONDS
         assert [int(e["id"].rpartition("-")[2]) for e in (*seen, last)] == [1, 2, 3]
         assert last["data"]["code"] == "job.cancelled"
         assert [line for line in lines if line] == ["data: [DONE]"]
@@ -168,8 +174,6 @@ def test_places_are_counted_and_given_back(sqlite_ledger: Ledger, tmp_path: Path
 def open_stream(house: House, job_id: str):
     client = house.client()
     return client.stream("GET", path_of(job_id), params={"stream": "true"})
-
-
 
 
 def test_waiting_streams_hold_no_connection_to_the_ledger(sqlite_ledger: Ledger, tmp_path: Path) -> None:

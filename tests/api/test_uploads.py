@@ -217,5 +217,3 @@ def test_a_disk_that_fills_while_bytes_arrive_is_told_and_leaves_nothing(sqlite_
 def connect(house: House) -> socket.socket:
     host, port = house.url.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), timeout=10)
-
-

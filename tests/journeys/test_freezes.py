@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections.abc import Iterator
@@ -96,8 +97,12 @@ def test_a_redis_that_loses_all_it_held_loses_no_job_and_a_stream_goes_on_where_
         for job_id in submitted:
             assert jobs.wait_for_end(server, client, job_id)["status"] == "succeeded"
         events = jobs.all_events(client, submitted[0])
+        ends = [jobs.get_job(client, job_id) for job_id in submitted]
     assert numbers + more == list(range(1, len(events) + 1))
     assert small.findings(*submitted).words == []
+    waits = [after["started_at"] - before["finished_at"] for before, after in itertools.pairwise(ends)
+             if "started_at" in after]
+    assert all(wait <= 10 for wait in waits)
 
 
 def kill_without_disk(small: Small) -> None:

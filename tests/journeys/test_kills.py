@@ -105,4 +105,3 @@ def test_a_whole_server_that_is_killed_leaves_no_process_and_goes_on_at_the_next
     assert jobs.steps(events) == list(range(1, TOTAL + 1))
     assert jobs.numbers(events) == list(range(1, len(events) + 1))
     assert len(family) >= 6
-

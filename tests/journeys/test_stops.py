@@ -1,5 +1,5 @@
-"""A running job is preempted and paused wherever its child is: the child goes, its last step is saved, and the job
- goes on from that very step."""
+"""A running job is preempted and paused wherever its child is: the child is gone within seconds, its last step is saved, and
+the job goes on from that very step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.journeys.test_cancels import wait_for_phase
 from tests.servers import Server, a_server, is_alive
 from tests.waiting import wait_for
 
+GONE_SECONDS = 5.0
 LONG = {
     "evaluating": {"validation_split": 0.5, "options": {"eval_every_steps": 1}},
     "sampling": {"options": {"sample_prompts": ["Tell me of the mill."] * 8, "sample_max_tokens": 512}},
@@ -36,7 +37,7 @@ def test_a_preempted_job_leaves_from_every_phase_and_goes_on_where_it_was(server
         child = wait_for_phase(server, client, job_id, phase)
         urgent = jobs.submit(client, file_id, epochs=50, priority=10)
         wait_for(lambda: "run.preempting" in told(client, job_id), "nobody made room", log=server.log)
-        wait_for(lambda: not is_alive(child), "the child lived on", log=server.log)
+        wait_for(lambda: not is_alive(child), "the child lived on", log=server.log, seconds=GONE_SECONDS)
         wait_for(lambda: "run.preempted" in told(client, job_id), "the job was not handed back", log=server.log)
         step = jobs.get_job(client, job_id)["progress"]["step"]
         client.post(f"{jobs.JOBS}/{urgent}/cancel")
@@ -49,7 +50,7 @@ def test_a_paused_job_leaves_from_every_phase_and_goes_on_where_it_was(server: S
         job_id = jobs.submit(client, jobs.upload(client, jobs.chat_rows(600)), epochs=50)
         child = wait_for_phase(server, client, job_id, phase)
         assert client.post(f"{jobs.JOBS}/{job_id}/pause").json()["status"] == "pausing"
-        wait_for(lambda: not is_alive(child), "the child lived on", log=server.log)
+        wait_for(lambda: not is_alive(child), "the child lived on", log=server.log, seconds=GONE_SECONDS)
         wait_for(lambda: jobs.get_job(client, job_id)["status"] == "paused", "the job is not paused", log=server.log)
         step = jobs.get_job(client, job_id)["progress"]["step"]
         assert client.post(f"{jobs.JOBS}/{job_id}/resume").json()["status"] == "queued"

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str):
     with pytest.raises(DataError, match="there is no file"):
         build_index(tmp_path / name, tmp_path / "index")
     assert not (tmp_path / "index").exists()
+
+
+def test_opening_costs_the_same_for_any_size(tmp_path: Path):
+    indexed(tmp_path, (GOOD + b"\n") * 50_000)
+    started = time.perf_counter()
+    ShardIndex.open(tmp_path / "index")
+    assert time.perf_counter() - started < 0.25
 
 
 def test_a_fault_has_line_reason_and_remedy(tmp_path: Path):
